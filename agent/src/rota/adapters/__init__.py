@@ -1,0 +1,1 @@
+"""Contact with the outside: one outside thing per module."""

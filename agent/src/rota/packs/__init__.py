@@ -1,0 +1,1 @@
+"""Packs: families of tasks, one folder each."""
