@@ -1,0 +1,83 @@
+"""Playbooks, started in one place: the arguments, the log, the one line that says what will be touched."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from provision.inventory import Inventory
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def playbook_command(
+    inventory: Inventory,
+    playbook: str,
+    limit: Sequence[str],
+    *,
+    check: bool = False,
+    diff: bool = False,
+    extra: Mapping[str, Any] | None = None,
+    tags: Sequence[str] = (),
+) -> list[str]:
+    """The argument list for `provision/PLAYBOOK.yml` on the named hosts. `extra` never holds a secret: it is visible."""
+    command = ["ansible-playbook", "--inventory", str(inventory.folder), "--limit", ",".join(limit)]
+    command += ["--check"] if check else []
+    command += ["--diff"] if diff else []
+    command += ["--tags", ",".join(tags)] if tags else []
+    command += ["--extra-vars", json.dumps(extra)] if extra else []
+    return [*command, str(ROOT / "provision" / f"{playbook}.yml")]
+
+
+def environment(inventory: Inventory, log: Path) -> dict[str, str]:
+    """What ansible-playbook finds in its environment: our configuration, our callback, the log, the vault's key."""
+    from provision.secrets import vault_password_file
+
+    return {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_STDOUT_CALLBACK": "condensed",
+        "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "provision" / "plugins" / "callback"),
+        "ANSIBLE_LOG_PATH": str(log),
+        "ANSIBLE_VAULT_PASSWORD_FILE": str(vault_password_file(inventory, ROOT)),
+        "ANSIBLE_FORCE_COLOR": "0",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def log_file(inventory: Inventory, playbook: str, now: datetime) -> Path:
+    """Where the whole output of one playbook goes; only its owner may read it."""
+    folder = ROOT / ".rota" / inventory.name / "log"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / f"{now:%Y%m%dT%H%M%SZ}-{playbook}.log"
+    path.touch(mode=0o600)
+    return path
+
+
+def run_playbook(
+    inventory: Inventory,
+    playbook: str,
+    limit: Sequence[str],
+    *,
+    check: bool = False,
+    diff: bool = False,
+    extra: Mapping[str, Any] | None = None,
+    tags: Sequence[str] = (),
+) -> int:
+    """Run `provision/PLAYBOOK.yml` on the named hosts, condensed on the terminal and whole in a log.
+
+    Returns Ansible's exit code: 0 all well, 2 a step failed, 4 a host was unreachable.
+    """
+    from provision.ssh import ensure_ssh_config
+
+    ensure_ssh_config(inventory, ROOT)
+    log = log_file(inventory, playbook, datetime.now(UTC))
+    command = playbook_command(inventory, playbook, limit, check=check, diff=diff, extra=extra, tags=tags)
+    sys.stdout.flush()
+    code = subprocess.run(command, cwd=ROOT, env=environment(inventory, log), check=False).returncode
+    print(f"Whole log: {os.path.relpath(log)}")
+    return code
