@@ -1,10 +1,420 @@
-"""Every command an operator gives: `./run` lists them."""
+"""Every command an operator gives; `./run` lists them. The thought behind each lives in provision/."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fabric import task
-from invoke import Context
+from invoke import Collection, Context, Exit
+
+from provision.errors import OperatorError
+
+if TYPE_CHECKING:
+    from provision.inventory import Inventory
+
+ROOT = Path(__file__).resolve().parent
+ENVIRONMENTS = ("development", "staging", "production", "backup")
+
+# The first word of a command line selects the environment, the second acts on it: `fab production deploy`.
+selected: str | None = None
+
+
+class NoEnvironment(OperatorError):
+    """This command acts on an environment"""
+
+
+class RefusedHere(OperatorError):
+    """This environment does not take this command"""
+
+
+def command(*, on: tuple[str, ...] = ENVIRONMENTS, refuse: dict[str, str] | None = None, **options: Any) -> Any:
+    """A task that acts on the selected environment; `refuse` gives the reason by environment."""
+
+    def decorate(function: Callable[..., int | None]) -> Any:
+        @functools.wraps(function)
+        def checked(context: Context, *args: Any, **kwargs: Any) -> None:
+            with sentences():
+                environment = require_environment(function.__name__, on, refuse or {})
+                inventory = load_inventory(context)
+                hosts = inventory.hosts(environment)
+                print(f"{environment}: inventory {inventory.name}, {describe(hosts)}", flush=True)
+                leave(function(context, Target(inventory, environment, hosts), *args, **kwargs))
+
+        return task(without_target(checked, function), **options)
+
+    return decorate
+
+
+class Target:
+    """What a command acts on: an environment of an inventory, and its hosts."""
+
+    def __init__(self, inventory: Inventory, environment: str, hosts: tuple[str, ...]) -> None:
+        self.inventory, self.environment, self.hosts = inventory, environment, hosts
+
+    def chosen(self, host: str | None) -> str:
+        """One host of this environment: the named one, else the first."""
+        if host and host not in self.hosts:
+            raise RefusedHere(f"{host!r} is no host of {self.environment}; there are: {', '.join(self.hosts)}")
+        return host or self.hosts[0]
+
+
+def without_target(checked: Callable[..., None], function: Callable[..., Any]) -> Callable[..., None]:
+    """Hide the second parameter from Invoke, which makes command line flags of what it sees."""
+    import inspect
+
+    signature = inspect.signature(function)
+    shown = [parameter for name, parameter in signature.parameters.items() if name != "target"]
+    checked.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined] # functions take it
+    del checked.__wrapped__  # type: ignore[attr-defined] # else Invoke looks through to the original
+    return checked
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Turn an OperatorError into one line and exit code 2."""
+    try:
+        yield
+    except OperatorError as error:
+        raise Exit(str(error), code=2) from None
+
+
+def require_environment(name: str, on: tuple[str, ...], refuse: dict[str, str]) -> str:
+    if selected is None:
+        raise NoEnvironment(f"name it first, as in `fab {on[-1]} {name}`; there are: {', '.join(on)}")
+    if selected in refuse:
+        raise RefusedHere(f"{selected} {name}: {refuse[selected]}")
+    if selected not in on:
+        raise RefusedHere(f"{selected} {name}; it goes with: {', '.join(on)}")
+    return selected
+
+
+def load_inventory(context: Context) -> Inventory:
+    from provision import inventory
+
+    return inventory.load(context.config.rota.inventory, ROOT)
+
+
+def describe(hosts: tuple[str, ...]) -> str:
+    return f"host{'' if len(hosts) == 1 else 's'} {', '.join(hosts)}"
+
+
+def leave(code: int | None) -> None:
+    if code:
+        raise Exit(code=code)
+
+
+def select(environment: str) -> None:
+    global selected
+    selected = environment
+
+
+# -- environments -----------------------------------------------------------------------------------------------
 
 
 @task
-def test(context: Context) -> None:
-    """Run every test; those that boot the lab run where the lab can."""
-    context.run("pytest", pty=False)
+def development(context: Context) -> None:
+    """First word: act on the development hosts."""
+    select("development")
+
+
+@task
+def staging(context: Context) -> None:
+    """First word: act on the staging hosts."""
+    select("staging")
+
+
+@task
+def production(context: Context) -> None:
+    """First word: act on the production hosts."""
+    select("production")
+
+
+@task
+def backup(context: Context) -> None:
+    """First word: the backup hosts. Second: back up now."""
+    if selected is None:
+        return select("backup")
+    return back_up_now.body(context)
+
+
+# -- provision, deploy, go back ---------------------------------------------------------------------------------
+
+
+@command()
+def provision(context: Context, target: Target, check: bool = False, diff: bool = False, tags: str = "") -> int:
+    """Bring hosts to the described state [--check --diff]."""
+    from provision.provisioning import provision_hosts
+
+    words = tuple(word for word in tags.split(",") if word)
+    return provision_hosts(target.inventory, target.environment, target.hosts, check=check, diff=diff, tags=words)
+
+
+@command(refuse={"development": "a development host runs the working tree; `fab development provision` installs it"})
+def deploy(context: Context, target: Target, ref: str = "HEAD", dirty: bool = False, wait: int = 0) -> int:
+    """Deploy a commit [--ref REF]; goes back if it is ill."""
+    from provision import deploying
+
+    return deploying.deploy(target.inventory, target.environment, ref, dirty=dirty, wait=wait)
+
+
+@command(refuse={"development": "a development host runs the working tree and has no releases to go back to"})
+def rollback(context: Context, target: Target, to: str = "") -> int:
+    """Go back to the previous release, or --to RELEASE."""
+    from provision import deploying
+
+    return deploying.rollback(target.inventory, target.environment, to or None)
+
+
+@command()
+def releases(context: Context, target: Target) -> int:
+    """The releases on each host; the one in use marked."""
+    return ask(target, ["sudo", "rota-release", "list"])
+
+
+@command()
+def verify(context: Context, target: Target) -> int:
+    """Check that hosts are as provisioned; only reads."""
+    from provision.ansible import run_playbook
+
+    return run_playbook(target.inventory, "verify", target.hosts)
+
+
+# -- look, and start --------------------------------------------------------------------------------------------
+
+
+@command()
+def status(context: Context, target: Target) -> int:
+    """Each task: last run, its result, the next slot."""
+    return ask(target, ["sudo", "rota", "status"])
+
+
+@command(help={"words": "filters as `rota runs --help` names them, in one quoted word"})
+def runs(context: Context, target: Target, words: str = "") -> int:
+    """The latest runs of each host."""
+    import shlex
+
+    return ask(target, ["sudo", "rota", "runs", *shlex.split(words)])
+
+
+@command(positional=["name"], optional=["name"])
+def logs(context: Context, target: Target, name: str = "") -> int:
+    """Output of TASK's latest run; without it, the journal."""
+    if name:
+        return ask(target, ["sudo", "rota", "show", "--latest", "--log", name])
+    return ask(target, ["sudo", "journalctl", "--no-pager", "--lines=50", "--output=short-iso"])
+
+
+@command(positional=["name"])
+def start(context: Context, target: Target, name: str) -> int:
+    """Run TASK now: its lock, its limits, its exit code."""
+    return ask(target, ["sudo", "rota", "run", name])
+
+
+@command(positional=["host"], optional=["host"])
+def shell(context: Context, target: Target, host: str = "") -> None:
+    """Open a shell on the first host, or the one named."""
+    from provision import estate
+
+    chosen = target.chosen(host or None)
+    argv = estate.ssh_command(estate.ssh_config_of(target.inventory), chosen, [], terminal=True)
+    os.execvp(argv[0], argv)  # noqa: S606 - becomes the shell on purpose
+
+
+def ask(target: Target, argv: list[str]) -> int:
+    from provision import estate
+
+    return estate.show(estate.ask_all(estate.ssh_config_of(target.inventory), target.hosts, argv))
+
+
+# -- backups and the mirror -------------------------------------------------------------------------------------
+
+
+@command(on=("production", "staging", "development"))
+def back_up_now(context: Context, target: Target) -> int:
+    """Back up databases and media now, and wait for it."""
+    from provision.ansible import run_playbook
+
+    return run_playbook(target.inventory, "backup", target.hosts)
+
+
+@command(on=("development", "staging", "production"))
+def restore_db_from_backup(context: Context, target: Target, at: str = "", yes_destroy_production: bool = False) -> int:
+    """Put the newest good backup in place, or --at TIME."""
+    from provision.ansible import run_playbook
+    from provision.confirm import confirm_destruction
+
+    what = f"The databases of {', '.join(target.hosts)} are about to be replaced by a backup"
+    confirm_destruction(target.environment, what, yes=yes_destroy_production)
+    confirmed = target.environment == "production"
+    return run_playbook(target.inventory, "restore_db", target.hosts, extra={"restore_at": at, "confirmed": confirmed})
+
+
+@task
+def restore_staging(context: Context) -> None:
+    """Mirror production onto staging, masked."""
+    with sentences():
+        inventory = load_inventory(context)
+        hosts = (*inventory.hosts("staging"), *inventory.hosts("production"))
+        print(f"staging: inventory {inventory.name}, {describe(hosts)} (production is only read)", flush=True)
+        from provision import mirroring
+
+        leave(mirroring.restore_staging(inventory))
+
+
+# -- this repository --------------------------------------------------------------------------------------------
+
+
+@task
+def demo(context: Context) -> None:
+    """See all of it: lab, deploy, tasks, backup, mirror."""
+    from provision import demonstration
+
+    with sentences():
+        leave(demonstration.run(ROOT))
+
+
+@task(help={"only": "unit: what needs no hosts; lab: what does; default both", "words": "more words for pytest"})
+def test(context: Context, only: str = "", words: str = "") -> None:
+    """Run the checks and every test; the lab's where it can."""
+    from provision import checks
+
+    with sentences():
+        leave(checks.run_tests(ROOT, only, words))
+
+
+@task
+def lint(context: Context) -> None:
+    """Check form, types, layers, playbooks and scripts."""
+    from provision import checks
+
+    leave(checks.lint(ROOT))
+
+
+@task
+def docs(context: Context) -> None:
+    """Write the generated parts of docs/ anew."""
+    from provision import documentation
+
+    documentation.write(ROOT)
+
+
+@task
+def lock(context: Context) -> None:
+    """Resolve dependencies anew and write requirements/."""
+    from provision import checks
+
+    leave(checks.lock(ROOT))
+
+
+# -- the lab ----------------------------------------------------------------------------------------------------
+
+
+@task
+def up(context: Context) -> None:
+    """Boot the four hosts; the first time, build their base."""
+    from provision import lab as hosts
+
+    with sentences():
+        hosts.up(ROOT)
+        print(hosts.status(ROOT))
+
+
+@task
+def down(context: Context) -> None:
+    """Stop the lab and leave nothing behind."""
+    from provision import lab as hosts
+
+    with sentences():
+        hosts.down(ROOT)
+
+
+@task(positional=["host"], optional=["host"])
+def reset(context: Context, host: str = "all") -> None:
+    """Make a host (or all) as fresh as at its first boot."""
+    from provision import lab as hosts
+
+    with sentences():
+        hosts.reset(ROOT, host)
+
+
+@task(name="status")
+def lab_status(context: Context) -> None:
+    """Which hosts run, their addresses, what is cut."""
+    from provision import lab as hosts
+
+    with sentences():
+        print(hosts.status(ROOT))
+
+
+@task(positional=["a", "b"])
+def cut(context: Context, a: str, b: str) -> None:
+    """Cut the network between two hosts."""
+    from provision import lab as hosts
+
+    with sentences():
+        hosts.cut(ROOT, a, b)
+
+
+@task
+def heal(context: Context) -> None:
+    """Heal every cut."""
+    from provision import lab as hosts
+
+    with sentences():
+        hosts.heal(ROOT)
+
+
+# -- secrets ----------------------------------------------------------------------------------------------------
+
+
+@task
+def make(context: Context) -> None:
+    """Make missing secrets; existing ones stay."""
+    from provision import secrets
+
+    with sentences():
+        secrets.make_command(load_inventory(context), ROOT)
+
+
+@task(positional=["environment"])
+def edit(context: Context, environment: str) -> None:
+    """Open one vault (all, staging, …) in $EDITOR."""
+    from provision import secrets
+
+    with sentences():
+        secrets.edit(load_inventory(context), ROOT, environment)
+
+
+@task
+def check(context: Context) -> None:
+    """List what is missing, or still to be supplied."""
+    from provision import secrets
+
+    with sentences():
+        leave(secrets.check_command(load_inventory(context), ROOT))
+
+
+@task(positional=["host"], optional=["host"])
+def trust(context: Context, host: str = "") -> None:
+    """Fetch new hosts' SSH keys, confirm and pin them."""
+    from provision import ssh
+
+    with sentences():
+        ssh.trust_command(load_inventory(context), ROOT, host or None)
+
+
+namespace = Collection(
+    development, staging, production, backup,
+    provision, deploy, rollback, releases, verify,
+    status, runs, logs, start, shell,
+    restore_db_from_backup, restore_staging,
+    demo, test, lint, docs, lock,
+)  # fmt: skip
+namespace.add_collection(Collection("lab", up, down, reset, lab_status, cut, heal))
+namespace.add_collection(Collection("secrets", make, edit, check, trust))
+namespace.configure({"rota": {"inventory": "lab"}})

@@ -24,7 +24,7 @@ def playbook_command(
     extra: Mapping[str, Any] | None = None,
     tags: Sequence[str] = (),
 ) -> list[str]:
-    """The argument list for `provision/PLAYBOOK.yml` on the named hosts. `extra` never holds a secret: it is visible."""
+    """The argument list for `provision/PLAYBOOK.yml` on the named hosts; `extra` is visible, so never a secret."""
     command = ["ansible-playbook", "--inventory", str(inventory.folder), "--limit", ",".join(limit)]
     command += ["--check"] if check else []
     command += ["--diff"] if diff else []

@@ -1,0 +1,95 @@
+"""What `fab test`, `fab lint` and `fab lock` run: lists of commands, and what becomes of their exit codes."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from provision.errors import OperatorError
+
+LOCKS: dict[str, list[str]] = {
+    "control": ["pyproject.toml"],
+    "dev": ["pyproject.toml", "agent/pyproject.toml", "--all-extras", "--group", "dev"],
+    "bench": ["pyproject.toml", "--group", "bench"],
+    "agent": ["agent/pyproject.toml"],
+    "agent-diary": ["agent/pyproject.toml", "--extra", "diary"],
+    "agent-postgres": ["agent/pyproject.toml", "--extra", "postgres"],
+}
+# Made in this order: what the development lock pins, the others pin to the same version.
+LOCK_ORDER = ("dev", "control", "bench", "agent", "agent-diary", "agent-postgres")
+
+
+class NoSuchTests(OperatorError):
+    """There are no tests of this kind"""
+
+
+def lint_commands(root: Path) -> dict[str, list[str]]:
+    """Every static check by name."""
+    return {
+        "form": ["ruff", "check", "."],
+        "layout": ["ruff", "format", "--check", "."],
+        "types": ["mypy", "agent/src/rota", "provision", "fabfile.py"],
+        "layers": ["lint-imports", "--no-cache"],
+        "scripts": ["shellcheck", "run", ".ci/run"],
+        "playbooks": ["ansible-lint", "--offline", "--profile", "production", "-q"],
+    }
+
+
+def test_commands(only: str, words: Sequence[str]) -> dict[str, list[str]]:
+    """The test runs by name; `only` is `unit`, `lab` or empty for both."""
+    kinds = {
+        "unit": ["pytest", "-q", "-m", "not lab", *words],
+        "lab": ["pytest", "-v", "-m", "lab", *words],
+    }
+    if only and only not in kinds:
+        raise NoSuchTests(f"{only!r}; there are: {', '.join(kinds)}")
+    return {name: argv for name, argv in kinds.items() if only in ("", name)}
+
+
+def lock_command(name: str, *, constrained: bool) -> list[str]:
+    """The command that resolves one lock file: hashed, for all platforms, without addresses."""
+    options = ["--quiet", "--generate-hashes", "--no-header", "--no-annotate", "--universal", "--python-version=3.11"]
+    constraint = ["--constraint=requirements/dev.txt"] if constrained else []
+    return ["uv", "pip", "compile", *options, *constraint, *LOCKS[name], "--output-file", f"requirements/{name}.txt"]
+
+
+def lab_can_run() -> bool:
+    """The lab boots containers: it needs root on Linux."""
+    return sys.platform == "linux" and os.geteuid() == 0
+
+
+def lint(root: Path) -> int:
+    """Run every static check, all of them even when one fails; returns 1 if any failed."""
+    return max([run(name, argv, root) for name, argv in lint_commands(root).items()])
+
+
+def run_tests(root: Path, only: str = "", words: str = "") -> int:
+    """Run the static checks and the tests; stops at the first kind that fails."""
+    if only == "" and (code := lint(root)):
+        return code
+    for name, argv in test_commands(only, words.split()).items():
+        if name == "lab" and not lab_can_run():
+            print("The tests on real hosts need root on Linux: they did not run here.", flush=True)
+        elif code := run(f"{name} tests", argv, root):
+            return code
+    return 0
+
+
+def lock(root: Path) -> int:
+    """Resolve every lock file anew; the newest versions that the declared ranges admit."""
+    for name in LOCK_ORDER:
+        (root / "requirements" / f"{name}.txt").unlink(missing_ok=True)
+        if code := run(f"lock {name}", lock_command(name, constrained=name != "dev"), root):
+            return code
+    return 0
+
+
+def run(name: str, argv: Sequence[str], root: Path) -> int:
+    """Run one command in the repository and say how long it took; returns 0 or 1."""
+    began = time.monotonic()
+    print(f"── {name}: {' '.join(argv)}", flush=True)
+    code = subprocess.run(argv, cwd=root, check=False).returncode
+    print(f"── {name}: {'ok' if code == 0 else f'FAILED, exit {code}'} in {time.monotonic() - began:.1f} s", flush=True)
+    return min(code, 1)
