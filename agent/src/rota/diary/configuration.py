@@ -1,0 +1,177 @@
+"""What an installation says of its diary: the `diary` key of its configuration files, and its secrets."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import yaml
+
+FOLDER = Path("/etc/rota")
+ENVIRONMENTS = ("development", "staging", "production", "backup")
+
+
+class ConfigurationError(Exception):
+    """The diary's configuration cannot be used."""
+
+
+class Engine(StrEnum):
+    POSTGRESQL = "postgresql"
+    SQLITE = "sqlite"
+
+
+class Form(StrEnum):
+    """Where this diary runs, and so which promises it can make."""
+
+    HOST = "host"  # behind nginx with TLS
+    EMBEDDED = "embedded"  # on 127.0.0.1, for one person on one machine
+    NONE = "none"  # nothing is configured: tests, and tools that only read the code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Database:
+    engine: Engine = Engine.SQLITE
+    name: str = ":memory:"
+    host: str | None = None
+    user: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Administrator:
+    name: str
+    email: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    form: Form = Form.NONE
+    hosts: tuple[str, ...] = ("localhost", "127.0.0.1")
+    database: Database = field(default_factory=Database)
+    media: Path | None = None
+    environment: str = "development"
+    time_zone: str = "UTC"
+    host_tokens: Mapping[str, str] = field(default_factory=dict)
+    administrators: tuple[Administrator, ...] = ()
+
+
+def load(environ: Mapping[str, str], folder: Path = FOLDER) -> Configuration:
+    """Return the configuration of this machine: embedded when ROTA_HOME is set, else the host's when it has one.
+
+    Raises ConfigurationError when a file cannot be read as YAML or says something the diary does not know.
+    """
+    if home := environ.get("ROTA_HOME"):
+        return embedded(Path(home))
+    section = read_section(sorted(folder.glob("*.yml")))
+    return parse(section, form=Form.HOST) if section else Configuration()
+
+
+def embedded(home: Path) -> Configuration:
+    section = {
+        "hosts": ["localhost", "127.0.0.1"],
+        "database": {"engine": "sqlite", "name": str(home / "diary.sqlite3")},
+        "media": str(home / "media"),
+    } | read_section(sorted(home.glob("*.yml")))
+    return parse(section, form=Form.EMBEDDED)
+
+
+def read_section(files: Iterable[Path]) -> dict[str, Any]:
+    """Return the merged `diary` sections of these files; a file this user may not read says nothing to the diary."""
+    merged: dict[str, Any] = {}
+    for file in files:
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except PermissionError:
+            continue
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"{file} is not YAML: {error}") from error
+        section = content.get("diary") if isinstance(content, dict) else None
+        if section is not None:
+            merged |= mapping("diary", section)
+    return merged
+
+
+def parse(section: Mapping[str, Any], *, form: Form) -> Configuration:
+    known = {each.name for each in fields(Configuration)} - {"form"}
+    refuse_unknown("diary", section, known)
+    values: dict[str, Any] = dict(section)
+    if "hosts" in values:
+        values["hosts"] = tuple(strings("diary.hosts", values["hosts"]))
+    if "database" in values:
+        values["database"] = parse_database(mapping("diary.database", values["database"]))
+    if values.get("media") is not None:
+        values["media"] = Path(values["media"])
+    if "host_tokens" in values:
+        values["host_tokens"] = parse_tokens(mapping("diary.host_tokens", values["host_tokens"] or {}))
+    if "administrators" in values:
+        values["administrators"] = tuple(parse_administrator(each) for each in values["administrators"] or ())
+    if values.get("environment", "development") not in ENVIRONMENTS:
+        raise ConfigurationError(
+            f"diary.environment is {values['environment']!r}; it is one of {', '.join(ENVIRONMENTS)}"
+        )
+    check_time_zone(values.get("time_zone", "UTC"))
+    return Configuration(form=form, **values)
+
+
+def parse_database(section: Mapping[str, Any]) -> Database:
+    refuse_unknown("diary.database", section, {each.name for each in fields(Database)})
+    try:
+        engine = Engine(section.get("engine", Engine.SQLITE))
+    except ValueError as error:
+        raise ConfigurationError(f"diary.database.engine: {error}; it is one of {', '.join(Engine)}") from error
+    if not section.get("name"):
+        raise ConfigurationError("diary.database.name is missing: the database's name, or for sqlite the file's path")
+    return Database(
+        engine=engine, name=str(section["name"]), host=section.get("host") or None, user=section.get("user") or None
+    )
+
+
+def parse_tokens(section: Mapping[str, Any]) -> dict[str, str]:
+    tokens = {str(host): str(digest).lower() for host, digest in section.items()}
+    for host, digest in tokens.items():
+        if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+            raise ConfigurationError(f"diary.host_tokens.{host} is not a SHA-256 in 64 hexadecimal digits")
+    return tokens
+
+
+def parse_administrator(section: object) -> Administrator:
+    entry = mapping("diary.administrators", section)
+    refuse_unknown("diary.administrators", entry, {"name", "email"})
+    if "@" not in str(entry.get("email", "")):
+        raise ConfigurationError(f"diary.administrators: {entry.get('name')!r} has no email address")
+    email = str(entry["email"]).strip().lower()
+    return Administrator(name=str(entry.get("name") or email), email=email)
+
+
+def check_time_zone(name: object) -> None:
+    try:
+        ZoneInfo(str(name))
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ConfigurationError(f"diary.time_zone is {name!r}, which this machine does not know") from error
+
+
+def refuse_unknown(where: str, section: Mapping[str, Any], known: Iterable[str]) -> None:
+    if unknown := sorted(set(map(str, section)) - set(known)):
+        raise ConfigurationError(f"{where} has no setting {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
+
+
+def mapping(where: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{where} is {value!r}; it is a mapping of settings")
+    return value
+
+
+def strings(where: str, value: object) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ConfigurationError(f"{where} is {value!r}; it is a list of names")
+    return value
+
+
+def read_credential(environ: Mapping[str, str], name: str) -> str | None:
+    """Return the secret systemd put into this unit's credentials, or None where there is none."""
+    if folder := environ.get("CREDENTIALS_DIRECTORY"):
+        file = Path(folder) / name
+        if file.is_file():
+            return file.read_text(encoding="utf-8").strip()
+    return None

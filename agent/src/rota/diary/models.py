@@ -1,0 +1,246 @@
+"""The diary's tables: hosts and their tokens, runs with their items and output, deploys, reviews, people."""
+
+from typing import ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+
+class Environment(models.TextChoices):
+    DEVELOPMENT = "development", _("development")
+    STAGING = "staging", _("staging")
+    PRODUCTION = "production", _("production")
+    BACKUP = "backup", _("backup")
+
+
+class Status(models.TextChoices):
+    RUNNING = "running", _("running")
+    SUCCEEDED = "succeeded", _("succeeded")
+    FAILED = "failed", _("failed")
+    SKIPPED = "skipped", _("skipped")
+    LOST = "lost", _("lost")
+
+
+class Trigger(models.TextChoices):
+    TIMER = "timer", _("timer")
+    MANUAL = "manual", _("by hand")
+    PATH = "path", _("a file arrived")
+    CATCH_UP = "catch_up", _("catching up")
+    RETRY = "retry", _("retry")
+
+
+class ReviewState(models.TextChoices):
+    NONE = "", _("none")
+    NEEDS_ANALYSIS = "needs_analysis", _("needs analysis")
+    ONGOING = "ongoing", _("ongoing")
+    DONE = "done", _("done")
+
+
+class DeployAction(models.TextChoices):
+    DEPLOY = "deploy", _("deploy")
+    ROLLBACK = "rollback", _("rollback")
+    RETURN = "return", _("return")
+
+
+class DeployStatus(models.TextChoices):
+    SUCCEEDED = "succeeded", _("succeeded")
+    FAILED = "failed", _("failed")
+    RETURNED = "returned", _("returned")
+
+
+class Role(models.TextChoices):
+    VIEWER = "viewer", _("viewer")
+    REVIEWER = "reviewer", _("reviewer")
+    OPERATOR = "operator", _("operator")
+    ADMINISTRATOR = "administrator", _("administrator")
+
+
+class People(BaseUserManager["Person"]):
+    def create_user(self, email: str, password: str | None, *, name: str, role: str = Role.VIEWER) -> "Person":
+        """Return a new person; without a password nobody can log in as them."""
+        person = self.model(email=email.strip().lower(), name=name, role=role)
+        person.set_password(password)
+        person.save(using=self._db)
+        return person
+
+    def get_by_natural_key(self, username: str | None) -> "Person":
+        return self.get(email=(username or "").strip().lower())
+
+
+class Person(AbstractBaseUser):
+    """Somebody who may log in."""
+
+    email = models.EmailField(unique=True)
+    name = models.CharField(max_length=200)
+    role = models.CharField(max_length=20, choices=Role.choices, default=Role.VIEWER)
+    is_active = models.BooleanField(default=True)
+    created = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[People] = People()
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = ["name"]
+
+    def __str__(self) -> str:
+        return self.name or self.email
+
+    @property
+    def may_review(self) -> bool:
+        return self.role in (Role.REVIEWER, Role.OPERATOR, Role.ADMINISTRATOR)
+
+
+class LoginFailure(models.Model):
+    """One refused login, kept for an hour so that guessing can be slowed down."""
+
+    address = models.CharField(max_length=64)
+    email = models.CharField(max_length=254)
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["address", "at"], name="login_failure_address"),
+            models.Index(fields=["email", "at"], name="login_failure_email"),
+            models.Index(fields=["at"], name="login_failure_at"),
+        ]
+
+
+class Host(models.Model):
+    name = models.CharField(max_length=63, unique=True)
+    environment = models.CharField(max_length=20, choices=Environment.choices, blank=True)
+    last_contact = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Token(models.Model):
+    """What a host proves itself with; only the SHA-256 of it is kept."""
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="tokens")
+    digest = models.CharField(max_length=64, unique=True)
+    created = models.DateTimeField(auto_now_add=True)
+    revoked = models.DateTimeField(null=True)
+
+
+class Run(models.Model):
+    """One execution of one task on one host; output and items lie in tables of their own, so that lists stay fast."""
+
+    id = models.UUIDField(primary_key=True)
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="runs", db_index=False)
+    environment = models.CharField(max_length=20, choices=Environment.choices)
+    task = models.CharField(max_length=200)
+    pack = models.CharField(max_length=100, blank=True)
+    slot = models.DateTimeField(null=True)
+    trigger = models.CharField(max_length=20, choices=Trigger.choices)
+    started = models.DateTimeField()
+    ended = models.DateTimeField(null=True)
+    status = models.CharField(max_length=20, choices=Status.choices)
+    reason = models.CharField(max_length=500, blank=True)
+    exit_code = models.IntegerField(null=True)
+    signal = models.IntegerField(null=True)
+    duration = models.FloatField(null=True)
+    cpu = models.FloatField(null=True)
+    memory_peak = models.BigIntegerField(null=True)
+    output_bytes = models.BigIntegerField(default=0)
+    output_dropped = models.BigIntegerField(default=0)
+    counts = models.JSONField(default=dict)
+    boot_id = models.CharField(max_length=64, blank=True)
+    invocation_id = models.CharField(max_length=64, blank=True)
+    release = models.CharField(max_length=100, blank=True)
+    unit_hash = models.CharField(max_length=128, blank=True)
+    attempt = models.IntegerField(default=1)
+    received = models.DateTimeField()
+    review = models.CharField(max_length=20, choices=ReviewState.choices, blank=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["-started", "-id"], name="run_started"),
+            models.Index(fields=["environment", "-started", "-id"], name="run_environment"),
+            models.Index(fields=["host", "-started", "-id"], name="run_host"),
+            models.Index(fields=["task", "-started", "-id"], name="run_task"),
+            models.Index(fields=["status", "-started", "-id"], name="run_status"),
+            models.Index(
+                fields=["task", "host", "-started"],
+                condition=Q(review__in=["needs_analysis", "ongoing"]),
+                name="run_unhandled",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.task} on {self.host}"
+
+
+class Output(models.Model):
+    """What a run wrote: the head and the tail of it when it was long."""
+
+    run = models.OneToOneField(Run, on_delete=models.CASCADE, primary_key=True, related_name="output")
+    text = models.TextField()
+
+
+class Item(models.Model):
+    """One thing a run worked on."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="items", db_index=False)
+    position = models.IntegerField()
+    name = models.TextField()
+    outcome = models.CharField(max_length=100, blank=True)
+    message = models.TextField(blank=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["run", "position"], name="item_position")]
+
+
+class Review(models.Model):
+    """What a person said of a run at one moment; the newest one is the run's review."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="reviews")
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="reviews")
+    at = models.DateTimeField()
+    state = models.CharField(max_length=20, choices=ReviewState.choices)
+    summary = models.TextField(blank=True)
+
+
+class Deploy(models.Model):
+    """One release put on one host, or taken back."""
+
+    id = models.UUIDField(primary_key=True)
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="deploys", db_index=False)
+    environment = models.CharField(max_length=20, choices=Environment.choices)
+    action = models.CharField(max_length=20, choices=DeployAction.choices)
+    release = models.CharField(max_length=100)
+    commit = models.CharField(max_length=64, blank=True)
+    ref = models.CharField(max_length=255, blank=True)
+    who = models.CharField(max_length=200, blank=True)
+    started = models.DateTimeField()
+    ended = models.DateTimeField(null=True)
+    duration = models.FloatField(null=True)
+    status = models.CharField(max_length=20, choices=DeployStatus.choices)
+    reason = models.CharField(max_length=500, blank=True)
+    previous = models.CharField(max_length=100, blank=True)
+    received = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["-started", "-id"], name="deploy_started"),
+            models.Index(fields=["host", "-started", "-id"], name="deploy_host"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} of {self.release} on {self.host}"
+
+
+class Quarantine(models.Model):
+    """A record the diary could not understand, kept with the reason; the same one is kept once."""
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="quarantined")
+    record_id = models.CharField(max_length=64, blank=True)
+    reason = models.TextField()
+    body = models.TextField()
+    digest = models.CharField(max_length=64)
+    received = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["host", "digest"], name="quarantine_once")]
+        indexes: ClassVar = [models.Index(fields=["-received"], name="quarantine_received")]
