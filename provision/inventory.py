@@ -41,7 +41,7 @@ class Inventory:
         return tuple(self.hosts_by_environment)
 
     @property
-    def hosts(self) -> tuple[str, ...]:
+    def all_hosts(self) -> tuple[str, ...]:
         return tuple(host for hosts in self.hosts_by_environment.values() for host in hosts)
 
     @property
@@ -53,7 +53,7 @@ class Inventory:
         """Where the estate's host keys are pinned."""
         return self.folder / "known_hosts"
 
-    def hosts_of(self, environment: str) -> tuple[str, ...]:
+    def hosts(self, environment: str) -> tuple[str, ...]:
         """The hosts of one environment. Raises UnknownEnvironment, naming the known ones."""
         if environment not in self.hosts_by_environment:
             known = ", ".join(self.environments) or "none"
@@ -65,7 +65,7 @@ class Inventory:
         for environment, hosts in self.hosts_by_environment.items():
             if host in hosts:
                 return environment
-        raise UnknownHost(f"{host!r}; {self.name} has: {', '.join(self.hosts) or 'none'}")
+        raise UnknownHost(f"{host!r}; {self.name} has: {', '.join(self.all_hosts) or 'none'}")
 
 
 def inventories(root: Path) -> tuple[str, ...]:

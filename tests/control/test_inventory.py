@@ -22,7 +22,7 @@ def test_groups_are_environments_with_several_hosts_each(tmp_path: Path) -> None
     inventory = load("estate", tmp_path)
 
     assert inventory.hosts_by_environment == {"production": ("web1", "web2"), "backup": ("vault",)}
-    assert inventory.hosts == ("web1", "web2", "vault")
+    assert inventory.all_hosts == ("web1", "web2", "vault")
     assert inventory.environment_of("vault") == "backup"
     assert inventory.folder == tmp_path / "provision" / "inventories" / "estate"
 
@@ -45,7 +45,7 @@ def test_an_unknown_environment_or_host_names_the_known_ones(tmp_path: Path) -> 
     inventory = load("estate", tmp_path)
 
     with pytest.raises(UnknownEnvironment, match="'moon'; estate has: staging, backup"):
-        inventory.hosts_of("moon")
+        inventory.hosts("moon")
     with pytest.raises(UnknownHost, match="'moon'; estate has: s, b"):
         inventory.environment_of("moon")
 
