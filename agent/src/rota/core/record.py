@@ -1,0 +1,321 @@
+"""A run's or a deploy's record as a value, read strictly from the mapping in a spool file or an ingest request."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TypeVar
+from uuid import UUID
+
+from rota.core.errors import RotaError
+from rota.core.status import DeployAction, DeployStatus, Environment, Status, Trigger
+
+VERSION = 1
+KEEP_BYTES = 64 * 1024
+"""How much of an output's head, and as much of its tail, is kept."""
+MAX_OUTPUT = 2 * KEEP_BYTES + 200
+MAX_ITEMS = 10_000
+MAX_COUNTS = 500
+MAX_TEXT = 2_000
+TASK_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+class BadRecord(RotaError):
+    """This record breaks the format of version 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One thing a run worked on, with its outcome."""
+
+    name: str
+    outcome: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """One run on one host. `duration` and `cpu` are seconds, `memory_peak` and the output's sizes are bytes."""
+
+    id: UUID
+    host: str
+    environment: Environment
+    task: str
+    pack: str | None
+    slot: datetime | None
+    trigger: Trigger
+    started: datetime
+    ended: datetime | None
+    status: Status
+    reason: str
+    exit_code: int | None
+    signal: int | None
+    duration: float | None
+    cpu: float | None
+    memory_peak: int | None
+    output_bytes: int
+    output_dropped: int
+    output: str
+    items: tuple[Item, ...]
+    counts: Mapping[str, float]
+    boot_id: str
+    invocation_id: str
+    release: str
+    unit_hash: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployRecord:
+    """One deploy, rollback or automatic return on one host."""
+
+    id: UUID
+    host: str
+    environment: Environment
+    action: DeployAction
+    release: str
+    commit: str
+    ref: str
+    who: str
+    started: datetime
+    ended: datetime
+    duration: float
+    status: DeployStatus
+    reason: str
+    previous: str
+
+
+def parse_record(mapping: object) -> RunRecord | DeployRecord:
+    """The record a decoded JSON value holds.
+
+    Keys this version does not know are ignored: a newer agent may say more than an older diary understands.
+    Raises BadRecord naming the key, its value and what would be right.
+    """
+    if not isinstance(mapping, Mapping):
+        raise BadRecord(f"it is {_shown(mapping)}; it must be an object")
+    keys = _Keys(mapping)
+    version = keys.whole("version")
+    if version != VERSION:
+        raise BadRecord(f"'version' is {version}; this Rota understands {VERSION}")
+    match keys.text("kind"):
+        case "run":
+            return _run(keys)
+        case "deploy":
+            return _deploy(keys)
+        case other:
+            raise BadRecord(f"'kind' is {other!r}; it must be 'run' or 'deploy'")
+
+
+def as_mapping(record: RunRecord | DeployRecord) -> dict[str, object]:
+    """The inverse of `parse_record`: plain values that `json` can write."""
+    kind = "run" if isinstance(record, RunRecord) else "deploy"
+    return {"version": VERSION, "kind": kind} | {f.name: _plain(getattr(record, f.name)) for f in fields(record)}
+
+
+def format_moment(moment: datetime) -> str:
+    """ISO 8601 in UTC with microseconds and `Z`, as records write it."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def storable(text: str) -> str:
+    """The text with what no database or page can hold (NUL, lone surrogates) replaced by visible marks."""
+    return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode("utf-8")
+
+
+def _run(keys: "_Keys") -> RunRecord:
+    record = RunRecord(
+        id=keys.identifier("id"),
+        host=keys.name("host"),
+        environment=keys.choice("environment", Environment),
+        task=keys.task_name("task"),
+        pack=keys.text_or_none("pack"),
+        slot=keys.moment_or_none("slot"),
+        trigger=keys.choice("trigger", Trigger),
+        started=keys.moment("started"),
+        ended=keys.moment_or_none("ended"),
+        status=keys.choice("status", Status),
+        reason=keys.text("reason"),
+        exit_code=keys.whole_or_none("exit_code", most=255),
+        signal=keys.whole_or_none("signal", least=1, most=64),
+        duration=keys.seconds_or_none("duration"),
+        cpu=keys.seconds_or_none("cpu"),
+        memory_peak=keys.whole_or_none("memory_peak"),
+        output_bytes=keys.whole("output_bytes"),
+        output_dropped=keys.whole("output_dropped"),
+        output=keys.text("output", most=MAX_OUTPUT, default=""),
+        items=keys.items("items"),
+        counts=keys.counts("counts"),
+        boot_id=keys.text("boot_id"),
+        invocation_id=keys.text("invocation_id"),
+        release=keys.text("release"),
+        unit_hash=keys.text("unit_hash"),
+        attempt=keys.whole("attempt", least=1),
+    )
+    if record.status.is_final and record.ended is None:
+        raise BadRecord(f"'ended' is null; a run that is {record.status} must say when it ended")
+    if not record.status.is_final and record.ended is not None:
+        raise BadRecord(f"'ended' is {format_moment(record.ended)}; a run that is running has no end yet")
+    return record
+
+
+def _deploy(keys: "_Keys") -> DeployRecord:
+    return DeployRecord(
+        id=keys.identifier("id"),
+        host=keys.name("host"),
+        environment=keys.choice("environment", Environment),
+        action=keys.choice("action", DeployAction),
+        release=keys.name("release"),
+        commit=keys.text("commit"),
+        ref=keys.text("ref"),
+        who=keys.text("who"),
+        started=keys.moment("started"),
+        ended=keys.moment("ended"),
+        duration=keys.seconds("duration"),
+        status=keys.choice("status", DeployStatus),
+        reason=keys.text("reason"),
+        previous=keys.text_or_none("previous") or "",
+    )
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return format_moment(value)
+    if isinstance(value, UUID):
+        return str(value)
+    if isinstance(value, StrEnum):
+        return value.value
+    if isinstance(value, tuple):
+        return [{f.name: getattr(item, f.name) for f in fields(item)} for item in value]
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """The keys of one record, each read as what it must be."""
+
+    mapping: Mapping[str, object]
+
+    def value(self, key: str) -> object:
+        if key not in self.mapping:
+            raise BadRecord(f"{key!r} is missing")
+        return self.mapping[key]
+
+    def text(self, key: str, *, most: int = MAX_TEXT, default: str | None = None) -> str:
+        value = default if default is not None and key not in self.mapping else self.value(key)
+        if not isinstance(value, str):
+            raise _wrong(key, value, "text")
+        if len(value.encode("utf-8", "surrogatepass")) > most:
+            raise BadRecord(f"{key!r} has {len(value)} characters; it may have {most} bytes of UTF-8")
+        if value != storable(value):
+            raise _wrong(key, value, "text without NUL characters and lone surrogates")
+        return value
+
+    def text_or_none(self, key: str) -> str | None:
+        return None if self.value(key) is None else self.text(key)
+
+    def name(self, key: str) -> str:
+        value = self.text(key, most=255)
+        if not value.strip():
+            raise _wrong(key, value, "a name")
+        return value
+
+    def task_name(self, key: str) -> str:
+        value = self.text(key)
+        if not TASK_NAME.fullmatch(value):
+            raise _wrong(key, value, "a lower-case word of letters, digits and underscores")
+        return value
+
+    def identifier(self, key: str) -> UUID:
+        value = self.text(key)
+        try:
+            identifier = UUID(value)
+        except ValueError:
+            raise _wrong(key, value, "a UUID") from None
+        if str(identifier) != value or identifier.version != 7:
+            raise _wrong(key, value, "a UUID of version 7 in lower case with hyphens")
+        return identifier
+
+    def choice(self, key: str, choices: type[Choice]) -> Choice:
+        value = self.text(key)
+        try:
+            return choices(value)
+        except ValueError:
+            raise _wrong(key, value, f"one of {', '.join(choices)}") from None
+
+    def moment(self, key: str) -> datetime:
+        value = self.text(key)
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            raise _wrong(key, value, "a time like 2025-01-31T02:30:00.000000Z") from None
+        if moment.tzinfo is None:
+            raise _wrong(key, value, "a time with its zone, like 2025-01-31T02:30:00.000000Z")
+        return moment.astimezone(UTC)
+
+    def moment_or_none(self, key: str) -> datetime | None:
+        return None if self.value(key) is None else self.moment(key)
+
+    def whole(self, key: str, *, least: int = 0, most: int = 2**63 - 1) -> int:
+        value = self.value(key)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise _wrong(key, value, f"a whole number from {least} to {most}")
+        return value
+
+    def whole_or_none(self, key: str, *, least: int = 0, most: int = 2**63 - 1) -> int | None:
+        return None if self.value(key) is None else self.whole(key, least=least, most=most)
+
+    def number(self, key: str) -> float:
+        value = self.value(key)
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            raise _wrong(key, value, "a finite number")
+        return value
+
+    def seconds(self, key: str) -> float:
+        value = self.number(key)
+        if value < 0:
+            raise _wrong(key, value, "a number of seconds, zero or more")
+        return float(value)
+
+    def seconds_or_none(self, key: str) -> float | None:
+        return None if self.value(key) is None else self.seconds(key)
+
+    def items(self, key: str) -> tuple[Item, ...]:
+        value = self.value(key)
+        if not isinstance(value, list) or len(value) > MAX_ITEMS:
+            raise _wrong(key, value, f"a list of at most {MAX_ITEMS} items")
+        return tuple(_item(f"{key}[{number}]", item) for number, item in enumerate(value))
+
+    def counts(self, key: str) -> Mapping[str, float]:
+        value = self.value(key)
+        if not isinstance(value, Mapping) or len(value) > MAX_COUNTS:
+            raise _wrong(key, value, f"an object of at most {MAX_COUNTS} numbers by name")
+        for name in value:
+            if not isinstance(name, str) or name != storable(name) or not 0 < len(name) <= 100:
+                raise _wrong(f"a name in {key}", name, "a text of 1 to 100 characters")
+        keys = _Keys(value)
+        return {name: keys.number(name) for name in value}
+
+
+def _item(key: str, value: object) -> Item:
+    if not isinstance(value, Mapping):
+        raise _wrong(key, value, "an object with name, outcome and message")
+    keys = _Keys(value)
+    try:
+        return Item(name=keys.name("name"), outcome=keys.name("outcome"), message=keys.text("message", default=""))
+    except BadRecord as error:
+        raise BadRecord(f"in {key!r}: {error.args[0]}") from None
+
+
+def _wrong(key: str, value: object, right: str) -> BadRecord:
+    return BadRecord(f"{key!r} is {_shown(value)}; it must be {right}")

@@ -1,0 +1,138 @@
+"""Laws of the record format that spool and ingest share."""
+
+import json
+from typing import Any
+
+import pytest
+
+from rota.core.record import BadRecord, DeployRecord, RunRecord, as_mapping, parse_record, storable
+from rota.core.status import Status
+
+RUN: dict[str, Any] = {
+    "version": 1,
+    "kind": "run",
+    "id": "01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59",
+    "host": "production",
+    "environment": "production",
+    "task": "compress_old_logs",
+    "pack": "logs",
+    "slot": "2025-07-14T01:10:00.000000Z",
+    "trigger": "timer",
+    "started": "2025-07-14T01:10:00.031415Z",
+    "ended": "2025-07-14T01:10:02.500000Z",
+    "status": "succeeded",
+    "reason": "",
+    "exit_code": 0,
+    "signal": None,
+    "duration": 2.468,
+    "cpu": 0.91,
+    "memory_peak": 21_000_000,
+    "output_bytes": 12,
+    "output_dropped": 0,
+    "output": "3 compressed",
+    "items": [{"name": "a.log", "outcome": "compressed", "message": ""}],
+    "counts": {"files": 3},
+    "boot_id": "8e3c6f0e-0000-0000-0000-000000000000",
+    "invocation_id": "f" * 32,
+    "release": "20250714T000000Z-0123456789ab",
+    "unit_hash": "abc",
+    "attempt": 1,
+}
+DEPLOY: dict[str, Any] = {
+    "version": 1,
+    "kind": "deploy",
+    "id": "01980a3c-5b7e-7c31-9a52-1f0d3c2b4a60",
+    "host": "production",
+    "environment": "production",
+    "action": "deploy",
+    "release": "20250714T000000Z-0123456789ab",
+    "commit": "0123456789ab",
+    "ref": "main",
+    "who": "operator@desk",
+    "started": "2025-07-14T01:10:00.031415Z",
+    "ended": "2025-07-14T01:10:02.500000Z",
+    "duration": 2.468,
+    "status": "succeeded",
+    "reason": "",
+    "previous": "",
+}
+
+
+@pytest.mark.parametrize("mapping", [RUN, DEPLOY], ids=["run", "deploy"])
+def test_a_record_read_and_written_is_the_same_record(mapping: dict[str, Any]) -> None:
+    record = parse_record(mapping)
+    assert as_mapping(record) == mapping
+    assert parse_record(json.loads(json.dumps(as_mapping(record)))) == record
+
+
+def test_the_kind_decides_which_record_it_is() -> None:
+    assert isinstance(parse_record(RUN), RunRecord)
+    assert isinstance(parse_record(DEPLOY), DeployRecord)
+
+
+def test_a_key_of_a_newer_agent_is_ignored() -> None:
+    assert parse_record(RUN | {"mood": "good"}) == parse_record(RUN)
+
+
+def test_output_is_absent_until_shipping() -> None:
+    record = parse_record({key: value for key, value in RUN.items() if key != "output"})
+    assert isinstance(record, RunRecord)
+    assert record.output == ""
+
+
+def test_a_running_run_has_no_end() -> None:
+    record = parse_record(RUN | {"status": "running", "ended": None, "exit_code": None, "duration": None})
+    assert isinstance(record, RunRecord)
+    assert record.status is Status.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "right"),
+    [
+        ("version", 2, "understands 1"),
+        ("kind", "dream", "'run' or 'deploy'"),
+        ("id", "7", "a UUID"),
+        ("id", "c2f8a1a6-4a54-4b5c-8b3a-0f8f3f1f2a10", "version 7"),
+        ("host", " ", "a name"),
+        ("environment", "stage", "one of development, staging, production, backup"),
+        ("task", "Compress-Logs", "lower-case word"),
+        ("slot", "yesterday", "a time like"),
+        ("started", "2025-07-14T01:10:00", "with its zone"),
+        ("ended", None, "must say when it ended"),
+        ("status", "running", "no end yet"),
+        ("reason", "a\0b", "NUL"),
+        ("reason", "\ud800", "lone surrogates"),
+        ("reason", "x" * 2001, "2000 bytes"),
+        ("exit_code", 256, "from 0 to 255"),
+        ("exit_code", True, "from 0 to 255"),
+        ("signal", 0, "from 1 to 64"),
+        ("duration", -1, "zero or more"),
+        ("duration", float("nan"), "finite"),
+        ("output", "x" * 200_000, "bytes of UTF-8"),
+        ("items", [{"name": "a"}], "in 'items[0]': 'outcome' is missing"),
+        ("items", ["a"], "an object with name"),
+        ("counts", {"rows": "many"}, "a finite number"),
+        ("counts", [1], "numbers by name"),
+        ("attempt", 0, "from 1 to"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_what_would_be_right(key: str, value: object, right: str) -> None:
+    with pytest.raises(BadRecord, match="breaks the format") as caught:
+        parse_record(RUN | {key: value})
+    assert right in str(caught.value)
+
+
+@pytest.mark.parametrize("mapping", [RUN, DEPLOY], ids=["run", "deploy"])
+def test_a_missing_key_is_named(mapping: dict[str, Any]) -> None:
+    for key in mapping.keys() - {"output"}:
+        with pytest.raises(BadRecord, match=f"'{key}' is missing"):
+            parse_record({name: value for name, value in mapping.items() if name != key})
+
+
+def test_what_is_not_an_object_is_refused() -> None:
+    with pytest.raises(BadRecord, match="must be an object"):
+        parse_record([RUN])
+
+
+def test_any_text_becomes_storable() -> None:
+    assert storable("a\0b\udc80") == "a␀b?"
