@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -418,3 +419,25 @@ namespace = Collection(
 namespace.add_collection(Collection("lab", up, down, reset, lab_status, cut, heal))
 namespace.add_collection(Collection("secrets", make, edit, check, trust))
 namespace.configure({"rota": {"inventory": "lab"}})
+
+
+class UnknownWord(OperatorError):
+    """There is no such environment or command"""
+
+
+def refuse_unknown_word(arguments: list[str]) -> None:
+    """Name what was meant before Invoke says that it has no idea."""
+    import difflib
+
+    known = list(namespace.task_names)
+    first = next((word for word in arguments if not word.startswith("-")), None)
+    if not arguments or arguments[0] != first or first in known:
+        return
+    nearest = difflib.get_close_matches(first, known, n=1)
+    meant = f"did you mean {nearest[0]!r}? " if nearest else ""
+    raise UnknownWord(f"{first!r}; {meant}environments are {', '.join(ENVIRONMENTS)}; `./run` lists the commands")
+
+
+if Path(sys.argv[0]).name in ("fab", "__main__.py"):
+    with sentences():
+        refuse_unknown_word(sys.argv[1:])

@@ -1,0 +1,77 @@
+"""The command line as an operator meets it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def fab(*words: str, inventory: str = "example") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fabric", *words],
+        cwd=ROOT,
+        env={**os.environ, "FABRIC_ROTA_INVENTORY": inventory, "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+COMMANDS = """
+provision deploy rollback verify status runs logs start releases shell restore_staging restore_db_from_backup backup
+lab.up lab.down lab.reset lab.status lab.cut lab.heal secrets.make secrets.edit secrets.check
+test lint docs demo development staging production
+""".split()
+
+
+def test_every_command_is_listed_with_a_sentence_on_one_line_and_all_fit_a_screen() -> None:
+    lines = [line for line in fab("--list").stdout.splitlines() if line.strip()]
+    listed = {line.split()[0]: line for line in lines[1:]}
+    assert set(COMMANDS) <= set(listed)
+    assert all(len(line.split()) > 2 for line in listed.values())
+    assert len(lines) <= 45
+
+
+def test_an_unknown_environment_is_refused_and_the_known_are_named() -> None:
+    answer = fab("produktion", "deploy")
+    assert answer.returncode != 0
+    assert "did you mean 'production'" in answer.stderr
+    assert "development, staging, production, backup" in answer.stderr
+
+
+@pytest.mark.parametrize("name", ["deploy", "status", "verify", "provision"])
+def test_a_command_without_an_environment_says_which_there_are(name: str) -> None:
+    answer = fab(name)
+    assert answer.returncode == 2
+    assert f"fab backup {name}" in answer.stderr
+    assert "production" in answer.stderr
+
+
+def test_development_takes_no_deploy_and_says_why() -> None:
+    answer = fab("development", "deploy")
+    assert answer.returncode == 2
+    assert "working tree" in answer.stderr
+
+
+def test_an_unknown_inventory_names_the_known() -> None:
+    answer = fab("production", "status", inventory="nowhere")
+    assert answer.returncode == 2
+    assert "example" in answer.stderr
+
+
+def test_restoring_production_without_a_terminal_is_refused_before_anything_happens() -> None:
+    answer = fab("production", "restore_db_from_backup")
+    assert answer.returncode == 2
+    assert "--yes-destroy-production" in answer.stderr
+    assert "inventory example" in answer.stdout
+
+
+def test_help_of_a_command_shows_it_and_runs_nothing() -> None:
+    answer = fab("--help", "deploy")
+    assert answer.returncode == 0
+    assert "--ref" in answer.stdout
