@@ -42,7 +42,7 @@ def command(*, on: tuple[str, ...] = ENVIRONMENTS, refuse: dict[str, str] | None
             with sentences():
                 environment = require_environment(function.__name__, on, refuse or {})
                 inventory = load_inventory(context)
-                hosts = inventory.hosts(environment)
+                hosts = inventory.hosts_of(environment)
                 print(f"{environment}: inventory {inventory.name}, {describe(hosts)}", flush=True)
                 leave(function(context, Target(inventory, environment, hosts), *args, **kwargs))
 
@@ -204,7 +204,7 @@ def runs(context: Context, target: Target, words: str = "") -> int:
 
 @command(positional=["name"], optional=["name"])
 def logs(context: Context, target: Target, name: str = "") -> int:
-    """Output of TASK's latest run; without it, the journal."""
+    """Output of TASK's latest run; else the journal."""
     if name:
         return ask(target, ["sudo", "rota", "show", "--latest", "--log", name])
     return ask(target, ["sudo", "journalctl", "--no-pager", "--lines=50", "--output=short-iso"])
@@ -260,7 +260,7 @@ def restore_staging(context: Context) -> None:
     """Mirror production onto staging, masked."""
     with sentences():
         inventory = load_inventory(context)
-        hosts = (*inventory.hosts("staging"), *inventory.hosts("production"))
+        hosts = (*inventory.hosts_of("staging"), *inventory.hosts_of("production"))
         print(f"staging: inventory {inventory.name}, {describe(hosts)} (production is only read)", flush=True)
         from provision import mirroring
 
@@ -281,7 +281,7 @@ def demo(context: Context) -> None:
 
 @task(help={"only": "unit: what needs no hosts; lab: what does; default both", "words": "more words for pytest"})
 def test(context: Context, only: str = "", words: str = "") -> None:
-    """Run the checks and every test; the lab's where it can."""
+    """Run the checks and every test, the lab's too."""
     from provision import checks
 
     with sentences():
@@ -317,7 +317,7 @@ def lock(context: Context) -> None:
 
 @task
 def up(context: Context) -> None:
-    """Boot the four hosts; the first time, build their base."""
+    """Boot the four hosts, at first building their base."""
     from provision import lab as hosts
 
     with sentences():

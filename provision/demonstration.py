@@ -92,7 +92,7 @@ def lab_stages(root: Path) -> Iterable[Stage]:
         return load("lab", root)
 
     def every_host() -> tuple[str, ...]:
-        return tuple(host for hosts in inventory().hosts_by_environment.values() for host in hosts)
+        return inventory().hosts
 
     def boot() -> None:
         lab.up(root)
