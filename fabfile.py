@@ -415,6 +415,7 @@ namespace = Collection(
     status, runs, logs, start, shell,
     restore_db_from_backup, restore_staging,
     demo, test, lint, docs, lock,
+    auto_dash_names=False,
 )  # fmt: skip
 namespace.add_collection(Collection("lab", up, down, reset, lab_status, cut, heal))
 namespace.add_collection(Collection("secrets", make, edit, check, trust))

@@ -1,0 +1,100 @@
+"""The generated parts of docs/: written from what they describe, compared with it by the tests."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HEADER = "<!-- Written by `./run docs`; change what it describes instead. -->\n"
+
+
+def pages(root: Path) -> dict[Path, str]:
+    """Every generated page: its path, and the text that belongs there."""
+    return {
+        root / "docs" / "commands.md": commands_page(),
+        root / "docs" / "settings.md": settings_page(role_specs(root)),
+    }
+
+
+def write(root: Path) -> None:
+    """Write every generated page anew; says which changed."""
+    for path, text in pages(root).items():
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            print(f"written: {path.relative_to(root)}")
+
+
+def commands_page() -> str:
+    """All commands of fabfile.py with their sentences and options."""
+    from fabfile import namespace
+
+    rows = [
+        (f"`{name}`", sentence(task), options(task))
+        for name, task in sorted(all_tasks(namespace), key=lambda row: row[0])
+    ]
+    intro = "The first word selects the environment, the second acts on it: `./run production deploy`."
+    return "\n".join([HEADER, "# Commands", "", intro, "", table(("command", "does", "options"), rows), ""])
+
+
+def all_tasks(namespace: Any) -> Iterable[tuple[str, Any]]:
+    """Names as typed, with their Invoke tasks."""
+    return [(name, namespace[name]) for name in namespace.task_names]
+
+
+def sentence(task: Any) -> str:
+    return (task.__doc__ or "").strip().splitlines()[0]
+
+
+def options(task: Any) -> str:
+    """The long options of a command, as the command line takes them."""
+    arguments = task.get_arguments()
+    words = [
+        argument.name.upper() if argument.positional else f"--{argument.name.replace('_', '-')}"
+        for argument in arguments
+    ]
+    return " ".join(f"`{word}`" for word in words)
+
+
+def role_specs(root: Path) -> dict[str, Mapping[str, Any]]:
+    """The argument specification of every role, by role."""
+    specs = {}
+    for path in sorted((root / "roles").glob("*/meta/argument_specs.yml")):
+        specs[path.parents[1].name] = yaml.safe_load(path.read_text())["argument_specs"]["main"]
+    return specs
+
+
+def settings_page(specs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Every role's variables: type, default, meaning."""
+    parts = [HEADER, "# Settings", "", "Each role's variables; override them in `group_vars/`.", ""]
+    for role, spec in specs.items():
+        rows = [
+            (f"`{name}`", str(option.get("type", "str")), default(option), one_line(option.get("description", "")))
+            for name, option in sorted((spec.get("options") or {}).items())
+        ]
+        parts += [f"## {role}", "", one_line(spec.get("short_description", "")), ""]
+        parts += [table(("variable", "type", "default", "means"), rows), ""] if rows else []
+    return "\n".join(parts)
+
+
+def default(option: Mapping[str, Any]) -> str:
+    if "default" not in option:
+        return "none"
+    value = option["default"]
+    return (
+        f"`{value}`"
+        if isinstance(value, str | int | float | bool)
+        else f"`{yaml.safe_dump(value, default_flow_style=True).strip()}`"
+    )
+
+
+def one_line(text: str | list[str]) -> str:
+    return " ".join((" ".join(text) if isinstance(text, list) else text).split())
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table; a bar in a cell is escaped."""
+    lines = ["| " + " | ".join(head) + " |"]
+    lines.append("|" + "---|" * len(lines[0].split("|")[1:-1]))
+    lines += ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
