@@ -1,0 +1,860 @@
+#!/usr/bin/python
+"""Brings packages, users, files, keys and units of one concern to the described state in one pass on the host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: converge
+short_description: Bring a concern of a host to its described state in one round trip
+description:
+  - Installs packages, makes users, writes files (each validated beside before it is replaced), applies
+    tmpfiles.d and sysusers.d fragments, makes keys, and brings units to their state, in this order.
+  - The action plugin of the same name renders templates on the control side; the contents travel apart from
+    the description and never appear in a log or a result.
+  - An entry of any list may carry C(when).
+options:
+  packages:
+    description: Debian packages to be installed.
+    type: list
+    elements: str
+    default: []
+  users:
+    description: System users and people. C(keys) is the whole content of authorized_keys.
+    type: list
+    elements: dict
+    default: []
+  files:
+    description: Files, directories, links, and what must be absent.
+    type: list
+    elements: dict
+    default: []
+  check:
+    description: Commands that must succeed once the files are in place; else all files go back to what they were.
+    type: list
+    elements: list
+    default: []
+  keys:
+    description: Key pairs (ed25519) made once on the host.
+    type: list
+    elements: dict
+    default: []
+  units:
+    description: Units of systemd and their state, in order.
+    type: list
+    elements: dict
+    default: []
+  contents:
+    description: The contents of files by path, base64 in JSON; given by the action plugin.
+    type: str
+    default: "{}"
+"""
+
+EXAMPLES = r"""
+- name: Converge the firewall
+  converge:
+    packages: [nftables]
+    files:
+      - path: /etc/nftables.conf
+        template: nftables.conf.j2
+        mode: "0755"
+        validate: [nft, --check, --file, "%s"]
+    units:
+      - {name: nftables.service, enabled: true, state: started, reloaded_by: [/etc/nftables.conf]}
+"""
+
+RETURN = r"""
+changes:
+  description: One sentence for each thing that was, or in check mode would be, changed.
+  type: list
+public_keys:
+  description: The public half of each key, by the path of the private one; empty where it is still to be made.
+  type: dict
+"""
+
+import base64
+import fcntl
+import fnmatch
+import grp
+import json
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+USER = {
+    "name": {"type": "str", "required": True},
+    "state": {"choices": ["present", "absent"], "default": "present"},
+    "system": {"type": "bool", "default": False},
+    "group": {"type": "str"},
+    "groups": {"type": "list", "elements": "str", "default": []},
+    "home": {"type": "str"},
+    "make_home": {"type": "bool"},
+    "shell": {"type": "str"},
+    "comment": {"type": "str"},
+    "keys": {"type": "list", "elements": "str", "no_log": False},
+}
+FILE = {
+    "path": {"type": "str", "required": True},
+    "state": {"choices": ["file", "directory", "link", "absent"], "default": "file"},
+    "target": {"type": "str"},
+    "mode": {"type": "str"},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+    "validate": {"type": "list", "elements": "str"},
+    "secret": {"type": "bool", "default": False, "no_log": False},
+    "once": {"type": "bool", "default": False},
+    "previous": {"type": "bool", "default": False},
+}
+KEY = {
+    "path": {"type": "str", "required": True},
+    "comment": {"type": "str", "default": ""},
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+}
+UNIT = {
+    "name": {"type": "str", "required": True},
+    "enabled": {"type": "bool"},
+    "state": {"choices": ["started", "stopped"]},
+    "restarted_by": {"type": "list", "elements": "str", "default": []},
+    "reloaded_by": {"type": "list", "elements": "str", "default": []},
+}
+ARGUMENTS = {
+    "packages": {"type": "list", "elements": "str", "default": []},
+    "users": {"type": "list", "elements": "dict", "options": USER, "default": []},
+    "files": {"type": "list", "elements": "dict", "options": FILE, "default": []},
+    "check": {"type": "list", "elements": "list", "default": []},
+    "keys": {"type": "list", "elements": "dict", "options": KEY, "default": [], "no_log": False},
+    "units": {"type": "list", "elements": "dict", "options": UNIT, "default": []},
+    "contents": {"type": "str", "default": "{}", "no_log": True},
+}
+
+UNIT_FOLDERS = (
+    "/etc/systemd/system/",
+    "/etc/systemd/network/",
+    "/usr/local/lib/systemd/system/",
+    "/run/systemd/system/",
+)
+PACKAGE_LISTS = Path("/var/lib/apt/lists")
+LISTS_FRESH_FOR = 24 * 3600  # seconds
+APT_WAITS = 300  # seconds; a host's own unattended upgrade may hold the lock meanwhile
+LARGEST_DIFF = 256 * 1024  # bytes
+SHOWN = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,InactiveExitTimestamp,StateChangeTimestamp"
+
+
+class Failed(Exception):
+    """The host could not be brought to the described state."""
+
+
+def output_of(argv, *, extra_environment=None):
+    """What the command prints; Failed with its last words where it fails."""
+    environment = {**os.environ, "LC_ALL": "C", **(extra_environment or {})}
+    try:
+        ended = subprocess.run(argv, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
+    except FileNotFoundError as error:
+        raise Failed(f"{argv[0]} is not installed") from error
+    if ended.returncode != 0:
+        raise Failed(f"{' '.join(argv)}: {(ended.stderr or ended.stdout).strip()[-2000:]}")
+    return ended.stdout
+
+
+class Ledger:
+    """What was changed, what it looked like, and whether anything may be changed at all."""
+
+    def __init__(self, check):
+        self.check = check
+        self.changes = []
+        self.diffs = []
+        self.touched = set()
+        self.undo = []
+
+    def add(self, sentence, diff=None):
+        """Notes one change; without a diff of its own the sentence is the diff."""
+        self.changes.append(sentence)
+        self.diffs.append(diff or {"prepared": sentence + "\n"})
+
+
+# Packages
+
+
+def missing(packages):
+    """Those dpkg does not call installed, in order."""
+    asked = subprocess.run(
+        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *packages],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    installed = {line.split()[0] for line in asked.stdout.splitlines() if line.endswith(" installed")}
+    return [package for package in packages if package not in installed]
+
+
+def lists_are_fresh():
+    """Whether the package lists were fetched within a day."""
+    fetched = [entry.stat().st_mtime for entry in PACKAGE_LISTS.glob("*_Packages*")]
+    return bool(fetched) and time.time() - PACKAGE_LISTS.stat().st_mtime < LISTS_FRESH_FOR
+
+
+@contextmanager
+def seconds_at_most(seconds, what):
+    """A deadline to wait within."""
+    deadline = time.monotonic() + seconds
+
+    def left():
+        if time.monotonic() > deadline:
+            raise Failed(f"waited {seconds} s for {what}")
+        return True
+
+    yield left
+
+
+def await_lists():
+    """Waits until nobody else fetches package lists; apt-get itself would give up at once."""
+    PACKAGE_LISTS.mkdir(parents=True, exist_ok=True)
+    with (
+        (PACKAGE_LISTS / "lock").open("a+b") as lock,
+        seconds_at_most(APT_WAITS, "the lock of the package lists") as left,
+    ):
+        while left():
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(0.5)  # apt offers nothing to wait on
+
+
+def refresh_lists():
+    """Fetches the package lists, whoever else may be fetching them."""
+    await_lists()
+    output_of(["apt-get", "--quiet", "--error-on=any", "update"])
+
+
+def install(packages):
+    """Installs the packages without asking anybody anything."""
+    quiet = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "a", "UCF_FORCE_CONFFOLD": "1"}
+    argv = ["apt-get", "--quiet", "--yes", "--no-install-recommends", "-o", f"DPkg::Lock::Timeout={APT_WAITS}"]
+    argv += ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", "install", *packages]
+    fresh = lists_are_fresh()
+    if not fresh:
+        refresh_lists()
+    try:
+        output_of(argv, extra_environment=quiet)
+    except Failed:
+        if not fresh:
+            raise
+        refresh_lists()  # the archive may have moved on since the lists were fetched
+        output_of(argv, extra_environment=quiet)
+
+
+def converge_packages(packages, ledger):
+    """Installs what is missing."""
+    lacking = missing(packages) if packages else []
+    if not lacking:
+        return
+    if not ledger.check:
+        install(lacking)
+    ledger.add(f"installed {', '.join(lacking)}")
+
+
+# Users
+
+
+def user_of(name):
+    """The password entry, or None."""
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def group_exists(name):
+    """Whether the group is known."""
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def supplementary_groups(name):
+    """The groups a user is listed in."""
+    return {group.gr_name for group in grp.getgrall() if name in group.gr_mem}
+
+
+def creation_of(user):
+    """The command that makes the user."""
+    argv = ["useradd"]
+    if user["system"]:
+        argv.append("--system")
+    make_home = user["make_home"] if user["make_home"] is not None else not user["system"]
+    argv.append("--create-home" if make_home else "--no-create-home")
+    if user["group"]:
+        argv += ["--gid", user["group"]]
+    else:
+        argv += ["--gid", user["name"]] if group_exists(user["name"]) else ["--user-group"]
+    for option in ("home", "shell", "comment"):
+        if user[option]:
+            argv += [f"--{option if option != 'home' else 'home-dir'}", user[option]]
+    return [*argv, user["name"]]
+
+
+def correction_of(user, entry):
+    """The command that brings an existing user to its description, or None where it is so already."""
+    argv = ["usermod"]
+    for option, flag, now in (
+        ("home", "--home", entry.pw_dir),
+        ("shell", "--shell", entry.pw_shell),
+        ("comment", "--comment", entry.pw_gecos),
+    ):
+        if user[option] and user[option] != now:
+            argv += [flag, user[option]]
+    if user["group"] and (not group_exists(user["group"]) or grp.getgrnam(user["group"]).gr_gid != entry.pw_gid):
+        argv += ["--gid", user["group"]]
+    lacking = sorted(set(user["groups"]) - supplementary_groups(user["name"]))
+    if lacking:
+        argv += ["--append", "--groups", ",".join(lacking)]
+    return [*argv, user["name"]] if len(argv) > 1 else None
+
+
+def make_groups(user, ledger):
+    """Makes the groups the user is to be in."""
+    for group in [*([user["group"]] if user["group"] else []), *user["groups"]]:
+        if not group_exists(group):
+            if not ledger.check:
+                output_of(["groupadd", "--system", group])
+            ledger.add(f"made the group {group}")
+
+
+def converge_user(user, ledger):
+    """Makes, corrects or removes one user; a user made here has no password."""
+    entry = user_of(user["name"])
+    if user["state"] == "absent":
+        if entry is not None:
+            if not ledger.check:
+                output_of(["userdel", user["name"]])
+            ledger.add(f"removed the user {user['name']}")
+        return
+    make_groups(user, ledger)
+    if entry is None:
+        if not ledger.check:
+            output_of(creation_of(user))
+            if user["groups"]:
+                output_of(["usermod", "--append", "--groups", ",".join(user["groups"]), user["name"]])
+        ledger.add(f"made the user {user['name']}")
+        return
+    correction = correction_of(user, entry)
+    if correction is not None:
+        if not ledger.check:
+            output_of(correction)
+        ledger.add(f"corrected the user {user['name']}: {' '.join(correction[1:-1])}")
+
+
+def authorized_keys_of(user):
+    """The entries for the folder and file of a user's authorized keys, and the file's content."""
+    entry = user_of(user["name"])
+    home = user["home"] or (entry.pw_dir if entry else f"/home/{user['name']}")
+    owner = {"owner": user["name"], "group": entry and str(entry.pw_gid)}
+    blank = {name: spec.get("default") for name, spec in FILE.items()}
+    folder = {**blank, **owner, "path": f"{home}/.ssh", "state": "directory", "mode": "0700"}
+    keys = {**blank, **owner, "path": f"{home}/.ssh/authorized_keys", "state": "file", "mode": "0600"}
+    return [folder, keys], "".join(key.strip() + "\n" for key in user["keys"])
+
+
+# Files
+
+
+def attributes(path):
+    """Mode, owner and group as numbers, without following a link."""
+    seen = os.lstat(path)
+    return stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid
+
+
+def number_of(name, lookup, kind, check):
+    """The number of a user or group; in check mode None where it is still to be made."""
+    if name is None:
+        return -1
+    if name.isdigit():
+        return int(name)
+    try:
+        return lookup(name)
+    except KeyError:
+        if check:
+            return None
+        raise Failed(f"there is no {kind} {name}") from None
+
+
+def described_attributes(entry, check):
+    """Mode, owner and group asked for; -1 means whatever it is, None means not there yet."""
+    if entry["mode"] is None and entry["state"] != "link":
+        raise Failed(f"{entry['path']}: a {entry['state']} needs a mode")
+    mode = int(entry["mode"], 8) if entry["mode"] is not None else -1
+    return mode, *owner_of(entry, check)
+
+
+def owner_of(entry, check):
+    """Owner and group asked for, as numbers."""
+    uid = number_of(entry["owner"], lambda name: pwd.getpwnam(name).pw_uid, "user", check)
+    gid = number_of(entry["group"], lambda name: grp.getgrnam(name).gr_gid, "group", check)
+    return uid, gid
+
+
+def make_parents(path, ledger):
+    """Folders on the way that nobody described are root's and readable."""
+    lacking = [parent for parent in path.parents if not parent.is_dir()]
+    for parent in reversed(lacking):
+        parent.mkdir(mode=0o755)
+        parent.chmod(0o755)  # whatever the umask
+        ledger.undo.append(lambda parent=parent: parent.rmdir())
+
+
+def remove(path):
+    """Removes whatever is at the path."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def sync_folder(folder):
+    """Makes a rename in the folder last."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def written(path, content):
+    """Writes and syncs a new file readable by its owner alone."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(descriptor)
+
+
+@contextmanager
+def folder_beside(path, check):
+    """A folder to write a candidate in under its final name; in check mode elsewhere, so that nothing is left."""
+    folder = Path(tempfile.mkdtemp(prefix=".converge-", dir=None if check else path.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def validate(entry, candidate, check):
+    """Asks the program itself; where it is to be installed only now, check mode cannot ask."""
+    argv = [word.replace("%s", str(candidate)) for word in entry["validate"]]
+    if check and shutil.which(argv[0]) is None:
+        return
+    try:
+        output_of(argv)
+    except Failed as failure:
+        reason = "its content is secret, so are the reasons" if entry["secret"] else failure
+        raise Failed(f"{entry['path']} is refused and was left as it is: {reason}") from None
+
+
+def difference(entry, before, after):
+    """The diff of one file; nothing of a secret one."""
+    if entry["secret"]:
+        return {"prepared": f"{entry['path']}: secret content differs\n"}
+    if max(len(before or b""), len(after)) > LARGEST_DIFF:
+        return {"prepared": f"{entry['path']}: content differs ({len(after)} bytes)\n"}
+    try:
+        texts = ((before or b"").decode(), after.decode())
+    except UnicodeDecodeError:
+        return {"prepared": f"{entry['path']}: binary content differs\n"}
+    headers = {"before_header": entry["path"] if before is not None else "/dev/null", "after_header": entry["path"]}
+    return {**headers, "before": texts[0], "after": texts[1]}
+
+
+def place(entry, content, wanted_attributes, ledger):
+    """Writes beside, gives the attributes, validates, keeps the previous one if asked, and renames."""
+    path = Path(entry["path"])
+    if not ledger.check:
+        make_parents(path, ledger)
+    with folder_beside(path, ledger.check) as folder:
+        candidate = folder / path.name
+        written(candidate, content)
+        mode, uid, gid = wanted_attributes
+        if not ledger.check:
+            os.chown(candidate, uid, gid)
+        candidate.chmod(mode)
+        if entry["validate"]:
+            validate(entry, candidate, ledger.check)
+        if ledger.check:
+            return
+        keep_for_undo(path, ledger)
+        if entry["previous"]:
+            keep_previous(path, folder)
+        if path.is_dir() and not path.is_symlink():
+            raise Failed(f"{path} is a directory where a file is to be")
+        candidate.replace(path)
+        sync_folder(path.parent)
+
+
+def keep_previous(path, folder):
+    """What is replaced stays as PATH.previous; nothing stays where there was nothing."""
+    previous = path.with_name(f"{path.name}.previous")
+    if path.exists():
+        kept = folder / "previous"
+        shutil.copy2(path, kept)
+        kept.replace(previous)
+    else:
+        previous.unlink(missing_ok=True)
+
+
+def keep_for_undo(path, ledger):
+    """Remembers how to put a file back should a check of the whole refuse it."""
+    if path.is_symlink():
+        target = path.readlink()
+        ledger.undo.append(lambda: point(path, target))
+    elif path.is_file():
+        content, wishes = path.read_bytes(), attributes(path)
+        ledger.undo.append(lambda: put_back(path, content, wishes))
+    elif not path.exists():
+        ledger.undo.append(lambda: os.path.lexists(path) and remove(path))
+
+
+def put_back(path, content, wanted_attributes):
+    """What a file was before this step."""
+    mode, uid, gid = wanted_attributes
+    with folder_beside(path, check=False) as folder:
+        candidate = folder / path.name
+        written(candidate, content)
+        os.chown(candidate, uid, gid)
+        candidate.chmod(mode)
+        candidate.replace(path)
+
+
+def point(path, target):
+    """Makes or moves a link atomically."""
+    with folder_beside(path, check=False) as folder:
+        candidate = folder / path.name
+        candidate.symlink_to(target)
+        candidate.replace(path)
+
+
+def correct_attributes(entry, wanted_attributes, ledger):
+    """Mode, owner and group of what is there already."""
+    path = Path(entry["path"])
+    compared = zip(("mode", "owner", "group"), wanted_attributes, attributes(path), strict=True)
+    differing = [(name, is_now) for name, wish, is_now in compared if wish not in (-1, is_now)]
+    if not differing:
+        return
+    if not ledger.check:
+        mode, uid, gid = wanted_attributes
+        os.chown(path, uid, gid)
+        if mode != -1:
+            path.chmod(mode)  # after chown, which drops set-user-id bits
+    ledger.touched.add(str(path))
+    words = [f"{name} {show(name, is_now)} → {entry[name]}" for name, is_now in differing]
+    ledger.add(f"{path}: {', '.join(words)}")
+
+
+def show(name, number):
+    """A mode in octal, an owner or a group by name where it has one."""
+    if name == "mode":
+        return f"{number:04o}"
+    try:
+        return pwd.getpwuid(number).pw_name if name == "owner" else grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+def converge_content(entry, content, ledger):
+    """One regular file."""
+    path = Path(entry["path"])
+    wishes = described_attributes(entry, ledger.check)
+    is_file = path.is_file() and not path.is_symlink()
+    before = path.read_bytes() if is_file else None
+    if is_file and (entry["once"] or before == content):
+        correct_attributes(entry, wishes, ledger)
+        return
+    if is_file:
+        wishes = tuple(now if wish == -1 else wish for wish, now in zip(wishes, attributes(path), strict=True))
+    place(entry, content, wishes, ledger)
+    ledger.touched.add(str(path))
+    ledger.add(f"wrote {path}", difference(entry, before, content))
+
+
+def converge_directory(entry, ledger):
+    """One directory, not what is in it."""
+    path = Path(entry["path"])
+    wishes = described_attributes(entry, ledger.check)
+    if path.is_dir():
+        correct_attributes(entry, wishes, ledger)
+        return
+    if os.path.lexists(path):
+        raise Failed(f"{path} is there and is no directory")
+    if not ledger.check:
+        make_parents(path, ledger)
+        mode, uid, gid = wishes
+        path.mkdir(mode=0o700)
+        os.chown(path, uid, gid)
+        path.chmod(mode)
+    ledger.touched.add(str(path))
+    ledger.add(f"made the directory {path}")
+
+
+def converge_link(entry, ledger):
+    """One symbolic link."""
+    path, target = Path(entry["path"]), entry["target"]
+    if target is None:
+        raise Failed(f"{path}: a link needs a target")
+    if path.is_symlink() and path.readlink() == Path(target):
+        return
+    if path.is_dir() and not path.is_symlink():
+        raise Failed(f"{path} is a directory where a link is to be")
+    if not ledger.check:
+        make_parents(path, ledger)
+        keep_for_undo(path, ledger)
+        point(path, target)
+    ledger.touched.add(str(path))
+    ledger.add(f"pointed {path} to {target}")
+
+
+def converge_absence(entry, ledger):
+    """What must not be there."""
+    path = Path(entry["path"])
+    if not os.path.lexists(path):
+        return
+    if not ledger.check:
+        keep_for_undo(path, ledger)
+        remove(path)
+    ledger.touched.add(str(path))
+    ledger.add(f"removed {path}")
+
+
+def converge_entry(entry, contents, ledger):
+    """Whatever state the entry asks for."""
+    if not Path(entry["path"]).is_absolute() or entry["path"] != os.path.normpath(entry["path"]):
+        raise Failed(f"{entry['path']}: a path begins with / and is written plainly")
+    if entry["state"] == "file":
+        converge_content(entry, base64.b64decode(contents[entry["path"]]), ledger)
+    elif entry["state"] == "directory":
+        converge_directory(entry, ledger)
+    elif entry["state"] == "link":
+        converge_link(entry, ledger)
+    else:
+        converge_absence(entry, ledger)
+
+
+def apply_fragment(path, ledger):
+    """Users of a sysusers.d fragment are needed by the files after it."""
+    if path in ledger.touched and path.startswith("/etc/sysusers.d/") and not ledger.check and Path(path).exists():
+        output_of(["systemd-sysusers", path])
+
+
+def converge_files(files, contents, checks, ledger):
+    """All files, then the check of the whole; a refusal puts every file back."""
+    try:
+        for entry in files:
+            converge_entry(entry, contents, ledger)
+            apply_fragment(entry["path"], ledger)
+        if ledger.touched and not ledger.check:
+            for argv in checks:
+                output_of(argv)
+    except (Failed, OSError) as failure:
+        for undo in reversed(ledger.undo):
+            undo()
+        raise Failed(f"{failure}; the files written before it were put back") from failure
+    fragments = sorted(path for path in ledger.touched if path.startswith("/etc/tmpfiles.d/") and Path(path).exists())
+    if fragments and not ledger.check:
+        output_of(["systemd-tmpfiles", "--create", *fragments])
+
+
+# Keys
+
+
+def converge_key(key, ledger):
+    """Makes the pair once; answers with its public half."""
+    path = Path(key["path"])
+    public = Path(f"{path}.pub")
+    if not path.exists():
+        ledger.add(f"made the key {path}")
+        if ledger.check:
+            return ""
+        make_key(key, path, public)
+    elif not public.exists():
+        ledger.add(f"made the public half {public}")
+        if ledger.check:
+            return ""
+        public.write_text(output_of(["ssh-keygen", "-y", "-f", str(path)]))
+        public.chmod(0o644)
+    return public.read_text().strip()
+
+
+def make_key(key, path, public):
+    """Both halves are made beside; the private one appears last, so that whoever sees it sees both."""
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True, mode=0o700)
+    uid, gid = owner_of(key, check=False)
+    with folder_beside(path, check=False) as folder:
+        made = folder / "key"
+        public_made = folder / "key.pub"
+        output_of(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key["comment"], "-f", str(made)])
+        for half in (made, public_made):
+            os.chown(half, uid, gid)
+        public_made.replace(public)
+        made.replace(path)
+
+
+# Units
+
+
+def moment(text):
+    """Seconds since the epoch of what systemd shows, 0 where it shows nothing."""
+    if not text:
+        return 0.0
+    return datetime.strptime(text, "%a %Y-%m-%d %H:%M:%S.%f UTC").replace(tzinfo=UTC).timestamp()
+
+
+def shown(names):
+    """The properties of each unit, from one question."""
+    answer = output_of(["systemctl", "show", "--timestamp=us+utc", f"--property={SHOWN}", "--", *names])
+    blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in answer.strip().split("\n\n")]
+    return dict(zip(names, blocks, strict=True))
+
+
+def concerned(patterns, since, ledger):
+    """The first path that was changed by this step, or later than the unit took it up.
+
+    The second catches a step that was killed, or refused by another unit, between the file and the unit.
+    """
+    for pattern in patterns:
+        hit = next((path for path in sorted(ledger.touched) if fnmatch.fnmatch(path, pattern)), None)
+        if hit is not None:
+            return hit
+        if since and os.path.lexists(pattern) and since < os.lstat(pattern).st_mtime <= time.time():
+            return pattern
+    return None
+
+
+def end_of_journal(name):
+    """A unit's last words, for the message of its failure."""
+    asked = subprocess.run(
+        ["journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=10", f"--unit={name}"],
+        capture_output=True,
+        text=True,
+    )
+    return asked.stdout.strip()
+
+
+def command_unit(verb, name, ledger, sentence):
+    """Gives systemd one order."""
+    if not ledger.check:
+        try:
+            output_of(["systemctl", verb, "--", name])
+        except Failed as failure:
+            raise Failed(f"{failure}\n{end_of_journal(name)}") from failure
+    ledger.add(sentence)
+
+
+def converge_enablement(unit, properties, ledger):
+    """Whether the unit comes with the next boot."""
+    if unit["enabled"] is None:
+        return
+    state = properties["UnitFileState"]
+    is_enabled = state in ("enabled", "enabled-runtime", "alias", "static", "indirect", "generated")
+    if state == "masked" and unit["enabled"]:
+        raise Failed(f"{unit['name']} is masked; `systemctl unmask {unit['name']}` if that is no longer meant")
+    if unit["enabled"] and not is_enabled:
+        command_unit("enable", unit["name"], ledger, f"enabled {unit['name']}")
+    if not unit["enabled"] and state in ("enabled", "enabled-runtime", "alias"):
+        command_unit("disable", unit["name"], ledger, f"disabled {unit['name']}")
+
+
+def converge_activity(unit, properties, ledger):
+    """Whether the unit runs, and with what is on disk now."""
+    name = unit["name"]
+    is_active = properties["ActiveState"] in ("active", "activating", "reloading")
+    if unit["state"] == "stopped":
+        if is_active:
+            command_unit("stop", name, ledger, f"stopped {name}")
+        return
+    began, changed = moment(properties["InactiveExitTimestamp"]), moment(properties["StateChangeTimestamp"])
+    restarter = concerned(unit["restarted_by"], began if is_active else 0, ledger)
+    reloader = concerned(unit["reloaded_by"], changed if is_active else 0, ledger)
+    if restarter and (is_active or unit["state"] == "started" or unit["state"] is None):
+        command_unit("restart", name, ledger, f"restarted {name}, for {restarter} is newer")
+    elif not is_active and unit["state"] == "started":
+        command_unit("start", name, ledger, f"started {name}")
+    elif reloader and is_active:
+        command_unit("reload-or-restart", name, ledger, f"reloaded {name}, for {reloader} is newer")
+
+
+def needs_reload(before, ledger):
+    """Whether systemd has to read its unit files again."""
+    return any(path.startswith(UNIT_FOLDERS) for path in ledger.touched) or any(
+        properties.get("NeedDaemonReload") == "yes" for properties in before.values()
+    )
+
+
+def converge_units(units, ledger):
+    """All units in order; systemd reads its files again first where they changed."""
+    changed_files = any(path.startswith(UNIT_FOLDERS) for path in ledger.touched)
+    if not units and not changed_files:
+        return
+    names = [unit["name"] for unit in units]
+    properties = shown(names) if names else {}
+    if needs_reload(properties, ledger) and not ledger.check:
+        output_of(["systemctl", "daemon-reload"])
+        properties = shown(names) if names else {}
+    for unit in units:
+        known = properties[unit["name"]]
+        if known["LoadState"] == "not-found" and unit["state"] != "stopped" and unit["enabled"] is not False:
+            if not ledger.check:
+                raise Failed(f"{unit['name']} is not known to systemd")
+            ledger.add(f"would bring {unit['name']} to its state")
+            continue
+        converge_enablement(unit, known, ledger)
+        converge_activity(unit, known, ledger)
+
+
+# The whole
+
+
+def converge(parameters, ledger):
+    """One concern, in the order in which its parts need each other."""
+    contents = json.loads(parameters["contents"])
+    converge_packages(parameters["packages"], ledger)
+    files = []
+    for user in parameters["users"]:
+        converge_user(user, ledger)
+        if user["keys"] is not None and user["state"] == "present":
+            entries, text = authorized_keys_of(user)
+            files += entries
+            contents[entries[-1]["path"]] = base64.b64encode(text.encode()).decode()
+    converge_files([*files, *parameters["files"]], contents, parameters["check"], ledger)
+    public_keys = {key["path"]: converge_key(key, ledger) for key in parameters["keys"]}
+    converge_units(parameters["units"], ledger)
+    return public_keys
+
+
+def main():
+    """The module as Ansible starts it."""
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
+    ledger = Ledger(module.check_mode)
+    try:
+        public_keys = converge(module.params, ledger)
+    except (Failed, OSError) as failure:
+        module.fail_json(msg=str(failure), changed=bool(ledger.changes), changes=ledger.changes, diff=ledger.diffs)
+    module.exit_json(
+        changed=bool(ledger.changes),
+        changes=ledger.changes,
+        diff=ledger.diffs if module._diff else [],
+        public_keys=public_keys,
+    )
+
+
+if __name__ == "__main__":
+    main()
