@@ -1,0 +1,156 @@
+"""The cables of a lab: one bridge, a way out through this machine, and cuts between hosts."""
+
+import json
+import re
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv4Network, ip_address
+from pathlib import Path
+
+from provision.lab.plan import STORE, Plan, PlannedHost, gateway
+from provision.lab.programs import call, locked
+
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+FORWARDING_BEFORE = STORE / "ip_forward.before"
+NETWORK_LOCK = STORE / "network.lock"
+INTERFACES = Path("/sys/class/net")
+RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
+
+
+def bridge_commands(plan: Plan, network: IPv4Network) -> list[list[str]]:
+    return [
+        ["ip", "link", "add", "name", plan.bridge, "type", "bridge"],
+        ["ip", "address", "add", f"{gateway(network)}/{network.prefixlen}", "dev", plan.bridge],
+        ["ip", "link", "set", plan.bridge, "up"],
+    ]
+
+
+def tables(plan: Plan, network: IPv4Network) -> str:
+    """The nftables text of a lab: two tables of its own, which `nft` adds to whatever the machine has."""
+    return f"""\
+table ip {plan.table} {{
+    chain postrouting {{
+        type nat hook postrouting priority srcnat; policy accept;
+        ip saddr {network} ip daddr != {network} masquerade
+    }}
+    chain forward {{
+        type filter hook forward priority filter; policy accept;
+        iifname "{plan.bridge}" tcp flags syn tcp option maxseg size set rt mtu
+        oifname "{plan.bridge}" tcp flags syn tcp option maxseg size set rt mtu
+    }}
+}}
+table bridge {plan.table} {{
+    chain forward {{
+        type filter hook forward priority filter; policy accept;
+    }}
+}}
+"""
+
+
+def cut_rules(plan: Plan, a: PlannedHost, b: PlannedHost) -> str:
+    """The nftables text that drops every frame between two hosts, both ways."""
+    rule = f"add rule bridge {plan.table} forward"
+    return "".join(
+        f'{rule} iifname "{x.port}" oifname "{y.port}" drop comment "{x.name} {y.name}"\n' for x, y in ((a, b), (b, a))
+    )
+
+
+def parse_cuts(ruleset: str) -> tuple[tuple[str, str], ...]:
+    """The pairs of hosts that a listed bridge table keeps apart, each once."""
+    pairs = (tuple(sorted(words.split())) for words in re.findall(r'comment "(\w+ \w+)"', ruleset))
+    return tuple(sorted({(a, b) for a, b in pairs}))
+
+
+def up(plan: Plan, network: IPv4Network) -> None:
+    """Make what is missing of bridge, tables and forwarding."""
+    with locked(NETWORK_LOCK):
+        if not has_bridge(plan):
+            for argv in bridge_commands(plan, network):
+                call(argv)
+        if not has_tables(plan):
+            call(["nft", "-f", "-"], stdin=tables(plan, network))
+        if FORWARDING.read_text().strip() != "1":
+            FORWARDING_BEFORE.write_text(FORWARDING.read_text())
+            FORWARDING.write_text("1")
+
+
+def down(plan: Plan) -> None:
+    """Take bridge and tables away, and forwarding with the last lab of this machine. Nothing there is fine."""
+    with locked(NETWORK_LOCK):
+        for interface in [host.port for host in plan.hosts()] + [plan.bridge]:
+            if (INTERFACES / interface).exists():
+                call(["ip", "link", "delete", interface])
+        for family in families(plan):
+            call(["nft", "delete", "table", family, plan.table])
+        if FORWARDING_BEFORE.exists() and not other_bridges(plan):
+            FORWARDING.write_text(FORWARDING_BEFORE.read_text())
+            FORWARDING_BEFORE.unlink()
+
+
+def has_bridge(plan: Plan) -> bool:
+    return (INTERFACES / plan.bridge).exists()
+
+
+def families(plan: Plan) -> list[str]:
+    """The families in which this lab's table exists."""
+    listed = json.loads(call(["nft", "--json", "list", "tables"]))["nftables"]
+    named = [entry["table"] for entry in listed if "table" in entry]
+    return [table["family"] for table in named if table["name"] == plan.table]
+
+
+def has_tables(plan: Plan) -> bool:
+    return len(families(plan)) == 2
+
+
+def other_bridges(plan: Plan) -> list[str]:
+    """The bridges of other labs, known by their state folders, that are up."""
+    bridges = (f"rl-{state.parent.name}" for state in STORE.glob("*/state.json"))
+    return [bridge for bridge in bridges if bridge != plan.bridge and (INTERFACES / bridge).exists()]
+
+
+def cut(plan: Plan, a: PlannedHost, b: PlannedHost) -> None:
+    call(["nft", "-f", "-"], stdin=cut_rules(plan, a, b))
+
+
+def heal(plan: Plan) -> None:
+    call(["nft", "flush", "chain", "bridge", plan.table, "forward"])
+
+
+def cuts(plan: Plan) -> tuple[tuple[str, str], ...]:
+    if not has_tables(plan):
+        return ()
+    return parse_cuts(call(["nft", "list", "table", "bridge", plan.table]))
+
+
+def taken_networks() -> list[IPv4Network]:
+    """Everything this machine already reaches by a route or an address of its own, its resolvers, and other labs."""
+    routes = json.loads(call(["ip", "-json", "-4", "route", "show", "table", "all"]) or "[]")
+    interfaces = json.loads(call(["ip", "-json", "-4", "address", "show"]) or "[]")
+    words = [route["dst"] for route in routes if route["dst"] != "default"]
+    words += [f"{a['local']}/{a['prefixlen']}" for entry in interfaces for a in entry.get("addr_info", [])]
+    words += [json.loads(state.read_text())["network"] for state in STORE.glob("*/state.json")]
+    return [IPv4Network(word, strict=False) for word in [*words, *resolvers()]]
+
+
+def resolvers() -> list[str]:
+    """The IPv4 name servers of this machine that hosts can reach as well: none of its loopback."""
+    for path in RESOLVERS:
+        if path.exists() and (found := parse_resolvers(path.read_text())):
+            return found
+    return []
+
+
+def parse_resolvers(text: str) -> list[str]:
+    words = [line.split()[1] for line in text.splitlines() if line.startswith("nameserver ") and len(line.split()) > 1]
+    addresses = (ip_address(word.split("%")[0]) for word in words)
+    return [str(a) for a in addresses if isinstance(a, IPv4Address) and not a.is_loopback]
+
+
+def parse_static_names(lines: Iterable[str]) -> list[str]:
+    """The lines of this machine's /etc/hosts that mean something on another machine as well."""
+    kept = (line.split("#")[0].split() for line in lines)
+    return [" ".join(words) for words in kept if len(words) > 1 and means_the_same_elsewhere(words[0])]
+
+
+def means_the_same_elsewhere(word: str) -> bool:
+    known = ip_address(word.split("%")[0])
+    return not (known.is_loopback or known.is_link_local or known.is_multicast)
