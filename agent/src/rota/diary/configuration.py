@@ -9,11 +9,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
+from rota.core.errors import RotaError
+
 FOLDER = Path("/etc/rota")
 ENVIRONMENTS = ("development", "staging", "production", "backup")
 
 
-class ConfigurationError(Exception):
+class ConfigurationError(RotaError):
     """The diary's configuration cannot be used."""
 
 

@@ -3,17 +3,19 @@
 import os
 import sys
 
-from rota.diary.configuration import ConfigurationError
+from rota.core.errors import RotaError
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "rota.diary.settings")
+    # Imported here because it reads the setting above.
     from django.core.management import execute_from_command_line
 
     try:
         execute_from_command_line(["rota-diary", *sys.argv[1:]])
-    except ConfigurationError as error:
-        sys.exit(f"rota-diary: {error.__doc__} {error}")
+    except RotaError as error:
+        print(f"rota-diary: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ class Run(models.Model):
     started = models.DateTimeField()
     ended = models.DateTimeField(null=True)
     status = models.CharField(max_length=20, choices=Status.choices)
-    reason = models.CharField(max_length=500, blank=True)
+    reason = models.CharField(max_length=2000, blank=True)
     exit_code = models.IntegerField(null=True)
     signal = models.IntegerField(null=True)
     duration = models.FloatField(null=True)
@@ -148,9 +148,9 @@ class Run(models.Model):
     counts = models.JSONField(default=dict)
     boot_id = models.CharField(max_length=64, blank=True)
     invocation_id = models.CharField(max_length=64, blank=True)
-    release = models.CharField(max_length=100, blank=True)
+    release = models.CharField(max_length=255, blank=True)
     unit_hash = models.CharField(max_length=128, blank=True)
-    attempt = models.IntegerField(default=1)
+    attempt = models.BigIntegerField(default=1)
     received = models.DateTimeField()
     review = models.CharField(max_length=20, choices=ReviewState.choices, blank=True)
 
@@ -185,7 +185,7 @@ class Item(models.Model):
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="items", db_index=False)
     position = models.IntegerField()
     name = models.TextField()
-    outcome = models.CharField(max_length=100, blank=True)
+    outcome = models.CharField(max_length=255, blank=True)
     message = models.TextField(blank=True)
 
     class Meta:
@@ -209,7 +209,7 @@ class Deploy(models.Model):
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="deploys", db_index=False)
     environment = models.CharField(max_length=20, choices=Environment.choices)
     action = models.CharField(max_length=20, choices=DeployAction.choices)
-    release = models.CharField(max_length=100)
+    release = models.CharField(max_length=255)
     commit = models.CharField(max_length=64, blank=True)
     ref = models.CharField(max_length=255, blank=True)
     who = models.CharField(max_length=200, blank=True)
@@ -217,8 +217,8 @@ class Deploy(models.Model):
     ended = models.DateTimeField(null=True)
     duration = models.FloatField(null=True)
     status = models.CharField(max_length=20, choices=DeployStatus.choices)
-    reason = models.CharField(max_length=500, blank=True)
-    previous = models.CharField(max_length=100, blank=True)
+    reason = models.CharField(max_length=2000, blank=True)
+    previous = models.CharField(max_length=255, blank=True)
     received = models.DateTimeField()
 
     class Meta:

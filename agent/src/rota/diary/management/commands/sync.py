@@ -1,0 +1,63 @@
+"""Bring hosts, their tokens and the administrators in line with the configuration."""
+
+import os
+from collections.abc import Mapping
+from datetime import datetime
+
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.core.management.base import BaseCommand
+from django.db import transaction
+from django.utils import timezone
+
+from rota.diary.configuration import Administrator, read_credential
+from rota.diary.models import Host, Person, Role, Token
+
+
+class Command(BaseCommand):
+    help = "Bring hosts, their tokens and the administrators in line with the configuration."
+
+    def handle(self, *args: object, **options: object) -> None:
+        password = read_credential(os.environ, "diary_admin_password")
+        now = timezone.now()
+        with transaction.atomic():
+            changes = [
+                *sync_tokens(settings.CONFIGURATION.host_tokens, now=now),
+                *sync_administrators(settings.CONFIGURATION.administrators, password),
+            ]
+        Session.objects.filter(expire_date__lt=now).delete()
+        for change in changes or ["nothing to change"]:
+            self.stdout.write(change)
+
+
+def sync_tokens(wanted: Mapping[str, str], *, now: datetime) -> list[str]:
+    """Make each configured token valid for its host, and every other one invalid; return what changed."""
+    changes = []
+    for name, digest in sorted(wanted.items()):
+        host, _ = Host.objects.get_or_create(name=name)
+        token, is_new = Token.objects.get_or_create(digest=digest, defaults={"host": host})
+        if is_new or token.revoked is not None or token.host_id != host.pk:
+            Token.objects.filter(pk=token.pk).update(host=host, revoked=None)
+            changes.append(f"{name}: token accepted")
+    for token in Token.objects.filter(revoked=None).exclude(digest__in=wanted.values()).select_related("host"):
+        Token.objects.filter(pk=token.pk).update(revoked=now)
+        changes.append(f"{token.host.name}: an earlier token revoked")
+    return changes
+
+
+def sync_administrators(wanted: tuple[Administrator, ...], password: str | None) -> list[str]:
+    """Make the configured administrators; a password somebody has chosen since is left alone."""
+    changes = []
+    for each in wanted:
+        person = Person.objects.filter(email=each.email).first()
+        if person is None:
+            Person.objects.create_user(each.email, password, name=each.name, role=Role.ADMINISTRATOR)
+            changes.append(f"{each.email}: made an administrator{'' if password else ' who has no password yet'}")
+        elif not person.has_usable_password() and password:
+            person.set_password(password)
+            person.save(update_fields=["password"])
+            changes.append(f"{each.email}: initial password set")
+        if person is not None and (person.role != Role.ADMINISTRATOR or not person.is_active):
+            Person.objects.filter(pk=person.pk).update(role=Role.ADMINISTRATOR, is_active=True)
+            changes.append(f"{each.email}: is an administrator again")
+    return changes

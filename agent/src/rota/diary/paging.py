@@ -1,0 +1,80 @@
+"""Pages through a list that grows at its top, each found by a key: the thousandth costs as much as the first."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from django.db.models import Model, Q, QuerySet
+from django.http import QueryDict
+
+PAGE = 25
+
+Row = TypeVar("Row", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Where a row stands in a list ordered by start and id, newest first."""
+
+    started: datetime
+    id: UUID
+
+    def __str__(self) -> str:
+        return f"{self.started.isoformat()}~{self.id}"
+
+
+def parse_key(text: str) -> Key | None:
+    """Return the key in an address, or None where there is none to be read."""
+    started, _, identifier = text.partition("~")
+    try:
+        moment = datetime.fromisoformat(started)
+        return Key(moment, UUID(identifier)) if moment.tzinfo else None
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Row]):
+    rows: list[Row]
+    newer: str
+    """The address of the next newer page, or ""."""
+    older: str
+    newest: str
+
+
+def page_of(rows: "QuerySet[Row]", query: QueryDict) -> Page[Row]:
+    """Return the page an address asks for: its `before` or `after` names the row beyond which to look."""
+    if key := parse_key(query.get("after", "")):
+        found = list(rows.filter(later_than(key)).order_by("started", "id")[: PAGE + 1])
+        shown = found[:PAGE][::-1]
+        has_newer, has_older = len(found) > PAGE, True
+    else:
+        key = parse_key(query.get("before", ""))
+        found = list((rows.filter(earlier_than(key)) if key else rows).order_by("-started", "-id")[: PAGE + 1])
+        shown = found[:PAGE]
+        has_newer, has_older = key is not None, len(found) > PAGE
+    return Page(
+        rows=shown,
+        newer=address(query, "after", shown[0]) if has_newer and shown else "",
+        older=address(query, "before", shown[-1]) if has_older and shown else "",
+        newest=address(query, "", None) if key else "",
+    )
+
+
+# The first comparison alone lets the database walk its index; the second settles rows of the same moment.
+def earlier_than(key: Key) -> Q:
+    return Q(started__lte=key.started) & (Q(started__lt=key.started) | Q(id__lt=key.id))
+
+
+def later_than(key: Key) -> Q:
+    return Q(started__gte=key.started) & (Q(started__gt=key.started) | Q(id__gt=key.id))
+
+
+def address(query: QueryDict, name: str, row: Model | None) -> str:
+    changed = query.copy()
+    for each in ("before", "after"):
+        changed.pop(each, None)
+    if row is not None:
+        changed[name] = str(Key(row.started, row.pk))  # type: ignore[attr-defined]  # every paged model has `started`
+    return f"?{changed.urlencode()}"

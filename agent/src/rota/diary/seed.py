@@ -1,0 +1,100 @@
+"""Believable runs for a diary that has none: four hosts, a handful of tasks, failures among successes."""
+
+import random
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+TASKS = (
+    ("backup_databases", "backup", 45.0, ("databases", "bytes")),
+    ("check_restore", "backup", 310.0, ("tables", "rows")),
+    ("send_reports", "reports", 22.0, ("reports", "mails")),
+    ("rotate_logs", "logs", 0.4, ("files",)),
+    ("collect_files", "prepress", 3.5, ("files", "bytes")),
+    ("import_members", "community", 12.0, ("members",)),
+)
+HOSTS = ("production", "staging", "development", "backup")
+ENDINGS = (
+    (("succeeded", "", 0), 930),
+    (("failed", "exit 3", 3), 25),
+    (("failed", "timeout", None), 8),
+    (("skipped", "locked", None), 25),
+    (("lost", "host went down", None), 4),
+)
+
+
+def records(host: str, amount: int, *, now: datetime, source: random.Random) -> Iterator[dict[str, object]]:
+    """The host's runs of the last 30 days as records of version 1, oldest first; the newest are still running."""
+    step = timedelta(days=30) / max(1, amount)
+    for number in range(amount):
+        started = now - step * (amount - number) + timedelta(seconds=source.uniform(0, 5))
+        yield record(host, started, is_running=amount - number <= 1, source=source)
+
+
+def record(host: str, started: datetime, *, is_running: bool, source: random.Random) -> dict[str, object]:
+    task, pack, typical, names = source.choice(TASKS)
+    (status, reason, exit_code), _ = source.choices(ENDINGS, [weight for _, weight in ENDINGS])[0]
+    seconds = round(typical * source.lognormvariate(0, 0.3), 3)
+    if is_running:
+        status, reason, exit_code = "running", "", None
+    output = "" if status in ("skipped", "running") else text(task, status, source)
+    return {
+        "version": 1,
+        "kind": "run",
+        "id": str(identifier(started, source)),
+        "host": host,
+        "environment": host,
+        "task": task,
+        "pack": pack,
+        "slot": stamp(started.replace(second=0, microsecond=0)),
+        "trigger": "timer",
+        "started": stamp(started),
+        "ended": None if is_running else stamp(started + timedelta(seconds=seconds)),
+        "status": status,
+        "reason": reason,
+        "exit_code": exit_code,
+        "signal": None,
+        "duration": None if is_running else seconds,
+        "cpu": None if is_running else round(seconds * 0.4, 3),
+        "memory_peak": None if is_running else source.randrange(8, 240) * 1024 * 1024,
+        "output_bytes": len(output.encode()),
+        "output_dropped": 0,
+        "output": output,
+        "items": items(task, status, source),
+        "counts": {} if is_running else {name: source.randrange(1, 5000) for name in names},
+        "boot_id": str(uuid.UUID(int=source.getrandbits(128))),
+        "invocation_id": f"{source.getrandbits(128):032x}",
+        "release": "20250101T000000Z-0123456789ab",
+        "unit_hash": f"{source.getrandbits(256):064x}",
+        "attempt": 1,
+    }
+
+
+def text(task: str, status: str, source: random.Random) -> str:
+    lines = [f"{task}: working on item {number} of 20" for number in range(1, source.randrange(4, 21))]
+    if status == "failed":
+        lines += ["\x1b[1;31merror:\x1b[0m the remote end closed the connection", "giving up after 3 attempts"]
+    else:
+        lines.append("\x1b[32mdone\x1b[0m")
+    return "\n".join(lines) + "\n"
+
+
+def items(task: str, status: str, source: random.Random) -> list[dict[str, str]]:
+    if status in ("skipped", "running", "lost"):
+        return []
+    last = "failed" if status == "failed" else "done"
+    return [
+        {"name": f"{task}/{number:03}", "outcome": last if number == 3 else "done", "message": ""}
+        for number in range(1, 4)
+    ]
+
+
+def identifier(moment: datetime, source: random.Random) -> uuid.UUID:
+    """A UUID of version 7 (RFC 9562, section 5.7) made at this moment."""
+    milliseconds = int(moment.timestamp() * 1000)
+    value = milliseconds << 80 | 7 << 76 | source.getrandbits(12) << 64 | 2 << 62 | source.getrandbits(62)
+    return uuid.UUID(int=value)
+
+
+def stamp(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")

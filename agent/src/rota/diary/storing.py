@@ -1,0 +1,233 @@
+"""How a batch of records becomes rows: each on its own merits, and the same batch twice changes nothing."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+from uuid import UUID
+
+from django.db import models, transaction
+
+from rota.core.record import BadRecord, DeployRecord, RunRecord, parse_record, storable
+from rota.diary.models import Deploy, Host, Item, Output, Quarantine, ReviewState, Run, Status
+
+KEPT_BODY = 64 * 1024
+NEEDS_ANALYSIS = (Status.FAILED, Status.LOST)
+
+Record = RunRecord | DeployRecord
+Read = Record | BadRecord
+
+
+class Fate(StrEnum):
+    ACCEPTED = "accepted"
+    UNCHANGED = "unchanged"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    id: str
+    result: Fate
+    reason: str = ""
+
+    def as_json(self) -> dict[str, str]:
+        return {key: str(value) for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the database, or the batch so far, has of an id."""
+
+    host_id: int
+    is_final: bool
+
+
+def store(host: Host, entries: Sequence[object], *, now: datetime) -> list[Result]:
+    """Store what can be stored, quarantine the rest, and return each entry's fate in order."""
+    read = [read_record(host, entry) for entry in entries]
+    with transaction.atomic():
+        # Two requests of one host wait for each other here: a retry never races with the request it repeats.
+        Host.objects.select_for_update().get(pk=host.pk)
+        results, kept = judge_all(host, entries, read)
+        save_runs(host, [each for each in kept if isinstance(each, RunRecord)], now)
+        save_deploys(host, [each for each in kept if isinstance(each, DeployRecord)], now)
+        quarantine(host, entries, results, now)
+        note_contact(host, kept, now)
+    return results
+
+
+def judge_all(host: Host, entries: Sequence[object], read: Sequence[Read]) -> tuple[list[Result], list[Record]]:
+    """Return each entry's fate, and the records to be saved: of two about one run the later, final one."""
+    runs, deploys = known_runs(read), known_deploys(read)
+    kept: dict[UUID, Record] = {}
+    results = []
+    for entry, record in zip(entries, read, strict=True):
+        if isinstance(record, BadRecord):
+            results.append(Result(stated_id(entry), Fate.QUARANTINED, str(record)))
+            continue
+        known = runs if isinstance(record, RunRecord) else deploys
+        result = judge(host, record, known.get(record.id))
+        if result.result is Fate.ACCEPTED:
+            kept[record.id] = record
+            known[record.id] = Known(host.pk, is_final(record))
+        results.append(result)
+    return results, list(kept.values())
+
+
+def read_record(host: Host, entry: object) -> Read:
+    try:
+        record = parse_record(entry)
+        if record.host != host.name:
+            raise BadRecord(f"'host' is {record.host!r}, but the token is {host.name!r}'s")
+        refuse_too_long(record)
+    except BadRecord as problem:
+        return problem
+    except OverflowError as error:
+        return BadRecord(f"a time or number is beyond what a calendar holds: {error}")
+    return record
+
+
+def refuse_too_long(record: Record) -> None:
+    model: type[models.Model] = Run if isinstance(record, RunRecord) else Deploy
+    for field in model._meta.concrete_fields:
+        value = getattr(record, field.name, None)
+        if isinstance(value, str) and field.max_length is not None and len(value) > field.max_length:
+            raise BadRecord(f"{field.name!r} has {len(value)} characters; the diary keeps {field.max_length}")
+
+
+def known_runs(records: Sequence[Read]) -> dict[UUID, Known]:
+    ids = [record.id for record in records if isinstance(record, RunRecord)]
+    rows = Run.objects.filter(id__in=ids).values_list("id", "host_id", "status")
+    return {identifier: Known(host_id, status != Status.RUNNING) for identifier, host_id, status in rows}
+
+
+def known_deploys(records: Sequence[Read]) -> dict[UUID, Known]:
+    ids = [record.id for record in records if isinstance(record, DeployRecord)]
+    rows = Deploy.objects.filter(id__in=ids).values_list("id", "host_id")
+    return {identifier: Known(host_id, is_final=True) for identifier, host_id in rows}
+
+
+def is_final(record: Record) -> bool:
+    return isinstance(record, DeployRecord) or record.status.is_final
+
+
+def judge(host: Host, record: Record, known: Known | None) -> Result:
+    """A final record replaces a running one of the same run; nothing replaces a final one."""
+    if known is None:
+        return Result(str(record.id), Fate.ACCEPTED)
+    if known.host_id != host.pk:
+        return Result(str(record.id), Fate.QUARANTINED, "'id' is already in use by another host")
+    if known.is_final or not is_final(record):
+        return Result(str(record.id), Fate.UNCHANGED)
+    return Result(str(record.id), Fate.ACCEPTED)
+
+
+def stated_id(entry: object) -> str:
+    stated = entry.get("id") if isinstance(entry, dict) else None
+    return storable(str(stated))[:64] if stated is not None else ""
+
+
+def save_runs(host: Host, records: Sequence[RunRecord], now: datetime) -> None:
+    """Insert these runs or replace what is known of them, with their output and items."""
+    if not records:
+        return
+    replaceable = [field.name for field in Run._meta.concrete_fields if not field.primary_key]
+    Run.objects.bulk_create(
+        [run_row(host, record, now) for record in records],
+        update_conflicts=True,
+        unique_fields=["id"],
+        update_fields=replaceable,
+    )
+    Output.objects.bulk_create(
+        [Output(run_id=record.id, text=record.output) for record in records if record.output],
+        update_conflicts=True,
+        unique_fields=["run"],
+        update_fields=["text"],
+    )
+    items = [
+        Item(run_id=record.id, position=position, name=item.name, outcome=item.outcome, message=item.message)
+        for record in records
+        for position, item in enumerate(record.items)
+    ]
+    if items:
+        Item.objects.filter(run_id__in={item.run_id for item in items}).delete()
+        Item.objects.bulk_create(items, batch_size=1000)
+
+
+def run_row(host: Host, record: RunRecord, now: datetime) -> Run:
+    return Run(
+        id=record.id,
+        host=host,
+        environment=record.environment.value,
+        task=record.task,
+        pack=record.pack or "",
+        slot=record.slot,
+        trigger=record.trigger.value,
+        started=record.started,
+        ended=record.ended,
+        status=record.status.value,
+        reason=record.reason,
+        exit_code=record.exit_code,
+        signal=record.signal,
+        duration=record.duration,
+        cpu=record.cpu,
+        memory_peak=record.memory_peak,
+        output_bytes=record.output_bytes,
+        output_dropped=record.output_dropped,
+        counts=dict(record.counts),
+        boot_id=record.boot_id,
+        invocation_id=record.invocation_id,
+        release=record.release,
+        unit_hash=record.unit_hash,
+        attempt=record.attempt,
+        received=now,
+        review=ReviewState.NEEDS_ANALYSIS if record.status.value in NEEDS_ANALYSIS else ReviewState.NONE,
+    )
+
+
+def save_deploys(host: Host, records: Sequence[DeployRecord], now: datetime) -> None:
+    Deploy.objects.bulk_create(
+        Deploy(
+            id=record.id,
+            host=host,
+            environment=record.environment.value,
+            action=record.action.value,
+            release=record.release,
+            commit=record.commit,
+            ref=record.ref,
+            who=record.who,
+            started=record.started,
+            ended=record.ended,
+            duration=record.duration,
+            status=record.status.value,
+            reason=record.reason,
+            previous=record.previous,
+            received=now,
+        )
+        for record in records
+    )
+
+
+def quarantine(host: Host, entries: Sequence[object], results: Sequence[Result], now: datetime) -> None:
+    rows = []
+    for entry, result in zip(entries, results, strict=True):
+        if result.result is Fate.QUARANTINED:
+            body = storable(json.dumps(entry, ensure_ascii=False))
+            rows.append(
+                Quarantine(
+                    host=host,
+                    record_id=result.id,
+                    reason=storable(result.reason),
+                    body=body[:KEPT_BODY],
+                    digest=sha256(body.encode()).hexdigest(),
+                    received=now,
+                )
+            )
+    Quarantine.objects.bulk_create(rows, ignore_conflicts=True)
+
+
+def note_contact(host: Host, kept: Sequence[Record], now: datetime) -> None:
+    changes = {"last_contact": now} | ({"environment": kept[-1].environment.value} if kept else {})
+    Host.objects.filter(pk=host.pk).update(**changes)

@@ -1,0 +1,75 @@
+"""How moments, lengths of time and statuses are written on every page."""
+
+from datetime import UTC, datetime
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, pgettext
+
+register = template.Library()
+
+
+@register.filter
+def moment(value: datetime | None) -> SafeString | str:
+    """The moment in the diary's time zone, with UTC on hover."""
+    if value is None:
+        return ""
+    utc = value.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        utc.isoformat(),
+        utc.strftime("%Y-%m-%d %H:%M:%S.%f UTC"),
+        timezone.localtime(value).strftime("%Y-%m-%d %H:%M:%S"),
+    )
+
+
+@register.filter
+def since(value: datetime | None) -> SafeString | str:
+    """How long ago, in its largest unit, with the moment on hover."""
+    if value is None:
+        return gettext("never")
+    ago = gettext("%(length)s ago") % {"length": length((timezone.now() - value).total_seconds(), whole=True)}
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        value.astimezone(UTC).isoformat(),
+        timezone.localtime(value).strftime("%Y-%m-%d %H:%M:%S"),
+        ago,
+    )
+
+
+@register.filter
+def elapsed(value: datetime) -> str:
+    return length((timezone.now() - value).total_seconds(), whole=True)
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    return "" if seconds is None else length(seconds)
+
+
+@register.filter
+def number(value: float) -> str:
+    """A count as people write it: no needless decimals, thousands apart."""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.3f}".rstrip("0")
+
+
+@register.simple_tag
+def status(value: str, word: str) -> SafeString:
+    """The word first, a shape beside it, colour last."""
+    return format_html('<span class="status {}">{}</span>', value, word)
+
+
+def length(seconds: float, *, whole: bool = False) -> str:
+    """Seconds as one or two units: 0.25 s, 12 s, 3 min 20 s, 2 h 5 min, 4 d 3 h."""
+    if seconds < 10 and not whole:
+        return pgettext("seconds", "%s s") % f"{seconds:.2f}"
+    total = max(0, round(seconds))
+    if total < 60:
+        return pgettext("seconds", "%s s") % total
+    if total < 3600:
+        return pgettext("minutes, seconds", "%(m)s min %(s)s s") % {"m": total // 60, "s": total % 60}
+    if total < 86400:
+        return pgettext("hours, minutes", "%(h)s h %(m)s min") % {"h": total // 3600, "m": total % 3600 // 60}
+    return pgettext("days, hours", "%(d)s d %(h)s h") % {"d": total // 86400, "h": total % 86400 // 3600}

@@ -1,0 +1,37 @@
+"""The addresses of all pages."""
+
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import LogoutView
+from django.contrib.staticfiles.views import serve
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import path
+from django.views.decorators.http import require_safe
+
+from rota.diary import health, ingest, login, views
+
+
+@login_not_required
+@require_safe
+def static(request: HttpRequest, path: str) -> HttpResponseBase:
+    """A file of the package; its address changes with its content, so it may be kept for a year."""
+    response = serve(request, path, insecure=True)
+    response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return response
+
+
+urlpatterns = [
+    path("", views.overview, name="overview"),
+    path("runs/", views.runs, name="runs"),
+    path("runs/<uuid:identifier>/", views.run, name="run"),
+    path("runs/<uuid:identifier>/output.txt", views.output_text, name="output_text"),
+    path("runs/<uuid:identifier>/review", views.review, name="review"),
+    path("hosts/", views.hosts, name="hosts"),
+    path("releases/", views.releases, name="releases"),
+    path("login/", login.LoginPage.as_view(), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("api/v1/records", ingest.records, name="records"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("static/<path:path>", static, name="static"),
+]

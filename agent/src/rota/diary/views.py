@@ -1,0 +1,222 @@
+"""The pages: overview, runs, one run, hosts, releases."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Count, F, OuterRef, QuerySet, Subquery, Window
+from django.db.models.functions import RowNumber
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from rota.diary.filters import UNHANDLED, read_filter, task_names
+from rota.diary.models import Deploy, Environment, Host, Output, Person, Quarantine, Review, ReviewState, Run, Status
+from rota.diary.output import Rendered
+from rota.diary.output import render as render_output
+from rota.diary.paging import page_of
+
+SILENT_AFTER = timedelta(hours=1)
+SHOWN_FAILURES = 25
+SHOWN_RUNNING = 15
+SHOWN_DEPLOYS = 5
+SHOWN_QUARANTINE = 25
+SHOWN_ITEMS = 500
+
+LISTED = (
+    "id",
+    "environment",
+    "host__name",
+    "task",
+    "started",
+    "status",
+    "reason",
+    "duration",
+    "trigger",
+    "review",
+)
+
+
+@require_safe
+def overview(request: HttpRequest) -> HttpResponse:
+    """What needs somebody now, what is running, when each host was last heard of, what was deployed last."""
+    now = timezone.now()
+    failures = list(unhandled_failures()[: SHOWN_FAILURES + 1])
+    running = list(listed(Run.objects.filter(status=Status.RUNNING)).order_by("-started", "-id")[: SHOWN_RUNNING + 1])
+    return render(
+        request,
+        "diary/overview.html",
+        {
+            "failures": failures[:SHOWN_FAILURES],
+            "more_failures": len(failures) > SHOWN_FAILURES,
+            "running": running[:SHOWN_RUNNING],
+            "more_running": len(running) > SHOWN_RUNNING,
+            "hosts": hosts_with_contact(now),
+            "deploys": Deploy.objects.select_related("host").order_by("-started", "-id")[:SHOWN_DEPLOYS],
+        },
+    )
+
+
+@require_safe
+def runs(request: HttpRequest) -> HttpResponse:
+    """All hosts' runs, newest first, narrowed by what the address says."""
+    wanted = read_filter(request.GET)
+    return render(
+        request,
+        "diary/runs.html",
+        {
+            "page": page_of(listed(wanted.apply(Run.objects.all())), request.GET),
+            "wanted": wanted,
+            "environments": Environment.choices,
+            "statuses": Status.choices,
+            "reviews": [choice for choice in ReviewState.choices if choice[0]],
+            "hosts": Host.objects.order_by("name").values_list("name", flat=True),
+            "tasks": task_names(),
+        },
+    )
+
+
+@require_safe
+def run(request: HttpRequest, identifier: UUID) -> HttpResponse:
+    """One run: its record, items, counts and output, and what was said of it."""
+    found = get_object_or_404(Run.objects.select_related("host"), pk=identifier)
+    items = list(found.items.order_by("position")[: SHOWN_ITEMS + 1])
+    return render(
+        request,
+        "diary/run.html",
+        {
+            "run": found,
+            "older": neighbour(found, older=True),
+            "newer": neighbour(found, older=False),
+            "items": items[:SHOWN_ITEMS],
+            "more_items": len(items) > SHOWN_ITEMS,
+            "counts": sorted(found.counts.items()),
+            "output": output_of(found),
+            "reviews": found.reviews.select_related("person").order_by("-at"),
+            "open": open_failures(found).count() if found.review in UNHANDLED else 0,
+        },
+    )
+
+
+@require_safe
+def output_text(request: HttpRequest, identifier: UUID) -> HttpResponse:
+    """A run's output as it was kept, as plain text."""
+    found = get_object_or_404(Output, pk=identifier)
+    return HttpResponse(found.text, content_type="text/plain; charset=utf-8")
+
+
+@require_POST
+def review(request: HttpRequest, identifier: UUID) -> HttpResponse:
+    """Write down what somebody says of a run, and when asked of the same task's earlier open failures on this host."""
+    if not isinstance(request.user, Person) or not request.user.may_review:
+        raise PermissionDenied
+    state = request.POST.get("state", "")
+    summary = request.POST.get("summary", "").replace("\0", "").strip()
+    with transaction.atomic():
+        found = get_object_or_404(Run.objects.select_for_update(), pk=identifier)
+        chosen = [found.pk]
+        if request.POST.get("all") and found.review in UNHANDLED:
+            chosen = list({found.pk, *open_failures(found).values_list("pk", flat=True)})
+        if state in (ReviewState.NEEDS_ANALYSIS, ReviewState.ONGOING, ReviewState.DONE):
+            say(request.user, chosen, ReviewState(state), summary, now=timezone.now())
+    return redirect("run", identifier)
+
+
+@require_safe
+def hosts(request: HttpRequest) -> HttpResponse:
+    """Each host, its last contact and its release; and the records that could not be understood."""
+    return render(
+        request,
+        "diary/hosts.html",
+        {
+            "hosts": hosts_with_contact(timezone.now()),
+            "quarantined": Quarantine.objects.select_related("host").order_by("-received")[:SHOWN_QUARANTINE],
+        },
+    )
+
+
+@require_safe
+def releases(request: HttpRequest) -> HttpResponse:
+    """Every deploy of every host, newest first."""
+    deploys = Deploy.objects.select_related("host")
+    wanted = request.GET.get("host", "").replace("\0", "")
+    return render(
+        request,
+        "diary/releases.html",
+        {
+            "page": page_of(deploys.filter(host__name=wanted) if wanted else deploys, request.GET),
+            "wanted": wanted,
+            "hosts": Host.objects.order_by("name").values_list("name", flat=True),
+        },
+    )
+
+
+def listed(rows: "QuerySet[Run]") -> "QuerySet[Run]":
+    return rows.select_related("host").only(*LISTED)
+
+
+def unhandled_failures() -> "QuerySet[Run]":
+    """The newest open failure of each task on each host, with how many there are, newest first."""
+    each = [F("task"), F("host")]
+    newest_first = [F("started").desc(), F("id").desc()]
+    return (
+        listed(Run.objects.filter(review__in=UNHANDLED))
+        .annotate(
+            place=Window(RowNumber(), partition_by=each, order_by=newest_first),
+            open=Window(Count("*"), partition_by=each),
+        )
+        .filter(place=1)
+        .order_by("-started", "-id")
+    )
+
+
+def open_failures(found: Run) -> "QuerySet[Run]":
+    """The open failures of this run's task on its host up to this run."""
+    return Run.objects.filter(task=found.task, host_id=found.host_id, review__in=UNHANDLED, started__lte=found.started)
+
+
+def say(person: Person, chosen: list[UUID], state: ReviewState, summary: str, *, now: datetime) -> None:
+    Run.objects.filter(pk__in=chosen).update(review=state)
+    Review.objects.bulk_create(
+        Review(run_id=each, person=person, at=now, state=state, summary=summary) for each in chosen
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    host: Host
+    is_silent: bool
+    release: str
+    deployed: datetime | None
+
+
+def hosts_with_contact(now: datetime) -> list[Contact]:
+    latest = Deploy.objects.filter(host=OuterRef("pk"), status="succeeded").order_by("-started", "-id")
+    rows = Host.objects.annotate(
+        release=Subquery(latest.values("release")[:1]), deployed=Subquery(latest.values("started")[:1])
+    ).order_by("environment", "name")
+    return [
+        Contact(
+            host=row,
+            is_silent=row.last_contact is None or now - row.last_contact > SILENT_AFTER,
+            release=row.release or "",
+            deployed=row.deployed,
+        )
+        for row in rows
+    ]
+
+
+def neighbour(found: Run, *, older: bool) -> Run | None:
+    """The run of the same task on the same host just before or after this one."""
+    same = Run.objects.filter(task=found.task, host_id=found.host_id).exclude(pk=found.pk).only("id", "started")
+    if older:
+        return same.filter(started__lte=found.started).order_by("-started", "-id").first()
+    return same.filter(started__gt=found.started).order_by("started", "id").first()
+
+
+def output_of(found: Run) -> Rendered | None:
+    kept = Output.objects.filter(pk=found.pk).first()
+    return render_output(kept.text) if kept else None
