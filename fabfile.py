@@ -42,7 +42,7 @@ def command(*, on: tuple[str, ...] = ENVIRONMENTS, refuse: dict[str, str] | None
             with sentences():
                 environment = require_environment(function.__name__, on, refuse or {})
                 inventory = load_inventory(context)
-                hosts = inventory.hosts_of(environment)
+                hosts = inventory.hosts(environment)
                 print(f"{environment}: inventory {inventory.name}, {describe(hosts)}", flush=True)
                 leave(function(context, Target(inventory, environment, hosts), *args, **kwargs))
 
@@ -139,8 +139,9 @@ def production(context: Context) -> None:
 def backup(context: Context) -> None:
     """First word: the backup hosts. Second: back up now."""
     if selected is None:
-        return select("backup")
-    return back_up_now.body(context)
+        select("backup")
+    else:
+        back_up_now.body(context)
 
 
 # -- provision, deploy, go back ---------------------------------------------------------------------------------
@@ -260,7 +261,7 @@ def restore_staging(context: Context) -> None:
     """Mirror production onto staging, masked."""
     with sentences():
         inventory = load_inventory(context)
-        hosts = (*inventory.hosts_of("staging"), *inventory.hosts_of("production"))
+        hosts = (*inventory.hosts("staging"), *inventory.hosts("production"))
         print(f"staging: inventory {inventory.name}, {describe(hosts)} (production is only read)", flush=True)
         from provision import mirroring
 
@@ -409,6 +410,15 @@ def trust(context: Context, host: str = "") -> None:
         ssh.trust_command(load_inventory(context), ROOT, host or None)
 
 
+@task(positional=["host"])
+def forget(context: Context, host: str) -> None:
+    """Forget a host's pinned SSH key, its name typed."""
+    from provision import ssh
+
+    with sentences():
+        ssh.forget_command(load_inventory(context), ROOT, host)
+
+
 namespace = Collection(
     development, staging, production, backup,
     provision, deploy, rollback, releases, verify,
@@ -418,7 +428,7 @@ namespace = Collection(
     auto_dash_names=False,
 )  # fmt: skip
 namespace.add_collection(Collection("lab", up, down, reset, lab_status, cut, heal))
-namespace.add_collection(Collection("secrets", make, edit, check, trust))
+namespace.add_collection(Collection("secrets", make, edit, check, trust, forget))
 namespace.configure({"rota": {"inventory": "lab"}})
 
 

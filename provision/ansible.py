@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -33,12 +34,13 @@ def playbook_command(
     return [*command, str(ROOT / "provision" / f"{playbook}.yml")]
 
 
-def environment(inventory: Inventory, log: Path) -> dict[str, str]:
-    """What ansible-playbook finds in its environment: our configuration, our callback, the log, the vault's key."""
-    from provision.secrets import vault_password_file
+def environment(inventory: Inventory, ssh_config: Path, log: Path) -> dict[str, str]:
+    """What ansible-playbook finds in its environment: configuration, callback, SSH trust, the log, the vault's key."""
+    from provision.vault import vault_password_file
 
     return {
         **os.environ,
+        "ANSIBLE_SSH_ARGS": shlex.join(["-F", str(ssh_config)]),
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_STDOUT_CALLBACK": "condensed",
         "ANSIBLE_CALLBACK_PLUGINS": str(ROOT / "provision" / "plugins" / "callback"),
@@ -74,10 +76,10 @@ def run_playbook(
     """
     from provision.ssh import ensure_ssh_config
 
-    ensure_ssh_config(inventory, ROOT)
+    ssh_config = ensure_ssh_config(inventory, ROOT)
     log = log_file(inventory, playbook, datetime.now(UTC))
     command = playbook_command(inventory, playbook, limit, check=check, diff=diff, extra=extra, tags=tags)
     sys.stdout.flush()
-    code = subprocess.run(command, cwd=ROOT, env=environment(inventory, log), check=False).returncode
+    code = subprocess.run(command, cwd=ROOT, env=environment(inventory, ssh_config, log), check=False).returncode
     print(f"Whole log: {os.path.relpath(log)}")
     return code

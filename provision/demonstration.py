@@ -1,7 +1,6 @@
 """`./run demo`: the main job from bare hosts to a mirrored estate, a progress line per stage."""
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -92,7 +91,7 @@ def lab_stages(root: Path) -> Iterable[Stage]:
         return load("lab", root)
 
     def every_host() -> tuple[str, ...]:
-        return inventory().hosts
+        return inventory().all_hosts
 
     def boot() -> None:
         lab.up(root)
@@ -141,15 +140,16 @@ def ship(inventory: Inventory, hosts: tuple[str, ...]) -> int:
 
 def farewell(root: Path) -> str:
     """Where to look, with which login, and how to end it."""
-    from provision.secrets import read
     from provision.ssh import connections
+    from provision.vault import read, read_password, vault_password_file, vault_path
 
     with redirect_stdout(sys.stderr):
         from provision.inventory import load
 
         inventory = load("lab", root)
         address = connections(inventory, root)["production"].address
-        password = read(inventory, root, "production", "diary_admin_password")
+        vault = read(vault_path(inventory, "production"), read_password(vault_password_file(inventory, root)))
+        password = vault["diary_admin_password"]
     return "\n".join(
         [
             f"The diary:  https://{address}/   (its certificate is its own: the browser will ask)",
@@ -159,10 +159,3 @@ def farewell(root: Path) -> str:
             "End:        ./run lab.down",
         ]
     )
-
-
-def tail(path: Path, lines: int) -> str:
-    """The last lines of a file, for the message that follows a failure."""
-    return subprocess.run(
-        ["tail", "-n", str(lines), str(path)], capture_output=True, text=True, errors="replace", check=False
-    ).stdout

@@ -14,11 +14,11 @@ class NothingToMirror(OperatorError):
 
 def restore_staging(inventory: Inventory) -> int:
     """Mirror production onto staging; returns the first exit code that is not 0."""
-    source = inventory.hosts_of("production")[0]
+    source = inventory.hosts("production")[0]
     commit = running_commit(inventory, source)
     if code := deploying.deploy(inventory, "staging", commit, dirty=False):
         return code
-    return run_playbook(inventory, "restore_staging", inventory.hosts_of("staging"))
+    return run_playbook(inventory, "restore_staging", inventory.hosts("staging"))
 
 
 def running_commit(inventory: Inventory, host: str) -> str:

@@ -425,5 +425,3 @@ def forget_old(folder: Path) -> None:
 
 def digest_of(*parts: object) -> str:
     return hashlib.sha256("\0".join(str(part) for part in parts).encode()).hexdigest()[:32]
-
-
