@@ -1,0 +1,62 @@
+"""Where the agent's files lie: on a host, or under one folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SPOOL_FOLDERS = ("tmp", "running", "done", "sent", "output", "quarantine")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Every folder the agent reads or writes. `is_embedded` where all of them lie under one home, without systemd."""
+
+    configuration: Path
+    environment: Path
+    credentials: Path
+    spool: Path
+    spare: Path
+    locks: Path
+    marks: Path
+    units: Path
+    stamps: Path
+    current: Path
+    releases: Path
+    is_embedded: bool = False
+
+    def lock(self, name: str) -> Path:
+        return self.locks / f"{name}.lock"
+
+
+def on_host(root: Path = Path("/")) -> Places:
+    """The places of a host whose file system begins at this root."""
+    return Places(
+        configuration=root / "etc/rota",
+        environment=root / "etc/rota/environment",
+        credentials=root / "etc/rota/credentials",
+        spool=root / "var/lib/rota/spool",
+        spare=root / "run/rota/spare",
+        locks=root / "run/rota/lock",
+        marks=root / "run/rota/manual",
+        units=root / "etc/systemd/system",
+        stamps=root / "var/lib/systemd/timers",
+        current=root / "opt/rota/current",
+        releases=root / "opt/rota/releases",
+    )
+
+
+def under(home: Path) -> Places:
+    """The places of an embedded Rota: everything under one folder."""
+    return Places(
+        configuration=home,
+        environment=home / "environment",
+        credentials=home / "credentials",
+        spool=home / "spool",
+        spare=home / "spare",
+        locks=home / "lock",
+        marks=home / "manual",
+        units=home / "units",
+        stamps=home / "stamps",
+        current=home / "current",
+        releases=home / "releases",
+        is_embedded=True,
+    )

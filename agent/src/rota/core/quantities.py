@@ -1,0 +1,56 @@
+"""Durations and sizes as people and systemd write them."""
+
+import re
+from datetime import timedelta
+
+SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 3600, "d": 86400, "w": 604800}
+DURATION = re.compile(r"(?:\d+(?:\.\d+)?\s*(?:us|ms|sec|s|min|m|hr|h|d|w)\s*)+")
+PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
+SIZE = re.compile(r"\d+[KMGT]?")
+
+
+def parse_duration(value: object) -> timedelta:
+    """A duration from seconds or from text like `90s`, `1h 30min`, `2d`. Raises ValueError saying what would be right."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return timedelta(seconds=value)
+    if isinstance(value, str) and DURATION.fullmatch(value.strip()):
+        return timedelta(seconds=sum(float(number) * SECONDS[unit] for number, unit in PART.findall(value)))
+    raise ValueError("a duration like 90s, 30min or 1h 30min")
+
+
+def parse_size(value: object) -> str:
+    """A size as systemd reads it, like `512M`. Raises ValueError saying what would be right."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return str(value)
+    if isinstance(value, str) and SIZE.fullmatch(value):
+        return value
+    raise ValueError("a size in bytes like 512M or 2G")
+
+
+def show_seconds(duration: timedelta) -> str:
+    """The duration in seconds, without a needless fraction."""
+    return f"{duration.total_seconds():g}"
+
+
+def show_duration(seconds: float | None) -> str:
+    """A duration for people: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds is None:
+        return "-"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def show_size(size: int) -> str:
+    """A size for people, in powers of 1000."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

@@ -1,0 +1,94 @@
+"""A task as a value: scheduled work, declared once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., None])
+
+
+class CatchUp(StrEnum):
+    """What to do about slots that passed while the host was down."""
+
+    NONE = "none"
+    LATEST = "latest"
+
+
+class Network(StrEnum):
+    """How far a task's sockets reach."""
+
+    NONE = "none"
+    LOCAL = "local"
+    ANY = "any"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a unit is compiled from. `memory` and `address_space` are systemd sizes, `cpu` a systemd percentage."""
+
+    name: str
+    description: str
+    command: tuple[str, ...]
+    pack: str | None = None
+    schedule: tuple[str, ...] = ()
+    zone: str | None = None
+    catch_up: CatchUp | None = None
+    spread: timedelta = timedelta()
+    timeout: timedelta = timedelta(hours=1)
+    grace: timedelta = timedelta(seconds=10)
+    lock: str | None = None
+    lock_wait: timedelta = timedelta()
+    user: str | None = None
+    groups: tuple[str, ...] = ()
+    network: Network = Network.NONE
+    read: tuple[PurePosixPath, ...] = ()
+    write: tuple[PurePosixPath, ...] = ()
+    credentials: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    capabilities: tuple[str, ...] = ()
+    service: Mapping[str, str] = field(default_factory=dict)
+    exposure: float = 1.5
+    memory: str | None = None
+    address_space: str | None = None
+    cpu: str | None = None
+    processes: int = 128
+    nice: int = 5
+
+    @property
+    def lock_name(self) -> str:
+        return self.lock or self.name
+
+    @property
+    def calendars(self) -> tuple[str, ...]:
+        """The schedule as systemd reads it, each expression with its zone."""
+        return tuple(f"{expression} {self.zone}" if self.zone else expression for expression in self.schedule)
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What `@task` says of a pack's function: the fields of a task that a host need not repeat."""
+
+    defaults: Mapping[str, object]
+
+
+def task(**defaults: object) -> Callable[[Function], Function]:
+    """Declare a function as a task of its pack; its keyword-only parameters are the task's settings.
+
+    The defaults are fields as `/etc/rota/*.yml` writes them, which may override each. The function takes a Report and
+    its settings, and fails by raising.
+    """
+
+    def declare(function: Function) -> Function:
+        function.__rota__ = Declaration(defaults)  # type: ignore[attr-defined]  # functions take attributes
+        return function
+
+    return declare
+
+
+def declaration(function: object) -> Declaration | None:
+    """What `@task` said of this function, or None when it is no task."""
+    said = getattr(function, "__rota__", None)
+    return said if isinstance(said, Declaration) else None

@@ -1,0 +1,668 @@
+"""One run of one task, from the lock to the end record.
+
+Started by a unit as `/usr/bin/python3 -I -S -c LOADER KEY=VALUE... -- COMMAND...` (see `rota.units`): everything it
+needs is in its arguments and the unit's environment, so that it costs no more than the interpreter. For the same
+reason it imports only what is built into the interpreter (`posix` and `_signal` instead of `os` and `signal` save 5 ms)
+and writes its JSON by hand.
+
+Who may do what in the spool. Tasks run as different users, and each runner writes its own records as its task's user:
+
+- `spool/` is 0710, owner and group `rota:rota-task`: only members of `rota-task`, which every task's unit is, get in.
+- `spool/{tmp,running,done,output}/` and the spare are 3753, `rota:rota`: others may create entries but not list them;
+  the sticky bit lets a user rename and remove only what is its own; the set-group bit gives each new file to the
+  group `rota`. Files are 0640, and their names hold 74 random bits.
+- So a task can write its own records and read or alter nobody else's; `rota`, who owns the folders, reads and moves
+  all of them without any privilege; people in the group `rota` read them.
+- A task can still forge a record: what it says of itself is testimony, and nothing here runs what a record says.
+"""
+
+import _signal as signal  # type: ignore[import-not-found]  # typeshed leaves it out
+import fcntl
+import posix
+import select
+import sys
+import time
+
+KEEP = 64 * 1024
+"""How many bytes of an output's head, and as many of its tail, are kept."""
+SLACK = 1024 * 1024
+"""How far the output file may outgrow head and tail before its middle is dropped."""
+REPORT_LIMIT = 1024 * 1024
+RESERVE = 4096
+"""How many bytes are set aside at the start, so that the end record of an ordinary run fits on a disk filled since."""
+MARK_AGE = 60.0
+UNFINISHED = "tmp"
+LOCKED, TIMED_OUT, NOT_EXECUTABLE, NOT_FOUND, CANNOT_LOCK = 75, 124, 126, 127, 73
+SHOWN_SIGNALS = {
+    1: "HUP", 2: "INT", 3: "QUIT", 4: "ILL", 6: "ABRT", 7: "BUS", 8: "FPE", 9: "KILL", 10: "USR1", 11: "SEGV",
+    12: "USR2", 13: "PIPE", 14: "ALRM", 15: "TERM", 24: "XCPU", 25: "XFSZ", 31: "SYS",
+}  # fmt: skip
+
+Field = str | int | float | None
+
+
+class Settings:
+    """What the arguments say: `KEY=VALUE` each, then `--` and the command."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        mark = arguments.index("--")
+        values = dict(argument.split("=", 1) for argument in arguments[:mark])
+        self.command = arguments[mark + 1 :]
+        self.task = values["task"]
+        self.pack = values.get("pack") or None
+        self.host = values["host"]
+        self.environment = values["environment"]
+        self.spool = values["spool"]
+        self.spare = values.get("spare", "")
+        self.lock = values["lock"]
+        self.lock_wait = float(values.get("lock_wait", "0"))
+        self.timeout = float(values.get("timeout", "0"))
+        self.grace = float(values.get("grace", "10"))
+        self.trigger = values.get("trigger", "manual")
+        self.mark = values.get("mark", "")
+        self.current = values.get("current", "")
+        self.release = values.get("release", "")
+        self.unit_hash = values.get("hash", "")
+        self.attempt = int(values.get("attempt", "1"))
+        self.identifier = values.get("id", "")
+        self.is_echoing = "echo" in values
+
+
+class Stop:
+    """Why the work is being stopped, if it is; set by SIGTERM, SIGINT or the timeout."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        self.deadline = 0.0
+        self.child = 0
+        self.wakes, self.waker = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
+
+    def listen(self, grace: float) -> None:
+        """Have SIGTERM and SIGINT ask for the end; they also wake a waiting `poll`, which else would sleep on."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.ask("stopped", grace))
+        signal.set_wakeup_fd(self.waker, warn_on_full_buffer=False)
+
+    def ask(self, reason: str, grace: float) -> None:
+        if not self.reason:
+            self.reason = reason
+            self.deadline = time.monotonic() + grace
+            self.kill(signal.SIGTERM)
+
+    def kill(self, number: int) -> None:
+        if self.child:
+            try:
+                posix.kill(-self.child, number)
+            except ProcessLookupError:
+                self.child = 0
+
+
+class Output:
+    """The work's output on disk: its head, then its newest bytes; the file never outgrows 2 * KEEP + SLACK."""
+
+    def __init__(self, path: str, *, is_echoing: bool) -> None:
+        self.seen = 0
+        self.stored = 0
+        self.is_echoing = is_echoing
+        try:
+            self.file = posix.open(path, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o640)
+            posix.fchmod(self.file, 0o640)
+        except OSError as error:
+            warn(f"the output cannot be kept: {error}")
+            self.file = -1
+
+    def add(self, chunk: memoryview) -> None:
+        self.seen += len(chunk)
+        if self.is_echoing:
+            self._echo(chunk)
+        if self.file < 0:
+            return
+        try:
+            while chunk:
+                written = posix.pwrite(self.file, chunk, self.stored)
+                self.stored += written
+                chunk = chunk[written:]
+            if self.stored > 2 * KEEP + SLACK:
+                self.drop_middle()
+        except OSError:
+            # A full disk costs the output, not the task; what did not fit counts as dropped.
+            return
+
+    def drop_middle(self) -> None:
+        if self.file >= 0 and self.stored > 2 * KEEP:
+            tail = posix.pread(self.file, KEEP, self.stored - KEEP)
+            posix.pwrite(self.file, tail, KEEP)
+            posix.ftruncate(self.file, 2 * KEEP)
+            self.stored = 2 * KEEP
+
+    def _echo(self, chunk: memoryview) -> None:
+        try:
+            while chunk:
+                chunk = chunk[posix.write(1, chunk) :]
+        except OSError:
+            self.is_echoing = False
+
+
+class End:
+    """How the work ended."""
+
+    def __init__(self, status: str, reason: str, returned: int, code: int | None = None, number: int | None = None):
+        self.status = status
+        self.reason = reason
+        self.returned = returned
+        self.code = code
+        self.signal = number
+        self.duration: float | None = None
+        self.cpu: float | None = None
+        self.memory_peak: int | None = None
+
+
+def main() -> None:
+    # Nothing is left to be torn down, and tearing the interpreter down costs half a millisecond.
+    posix._exit(run(Settings(sys.argv[1:])))
+
+
+def run(settings: Settings) -> int:
+    """Run the work once under its lock, leave its record, and return the exit code to pass on."""
+    stop = Stop()
+    stop.listen(settings.grace)
+    command = pin_release(settings)
+    apply_mark(settings)
+    start: dict[str, Field] = {
+        "host": settings.host,
+        "environment": settings.environment,
+        "task": settings.task,
+        "pack": settings.pack,
+        "slot": slot_of_timer(),
+        "trigger": settings.trigger,
+        "started": now(),
+        "boot_id": read_first_line("/proc/sys/kernel/random/boot_id"),
+        "invocation_id": environment("INVOCATION_ID"),
+        "release": settings.release,
+        "unit_hash": settings.unit_hash,
+        "attempt": settings.attempt,
+    }
+    try:
+        held = take_lock(settings.lock, settings.lock_wait, stop)
+    except OSError as error:
+        return refuse(settings, start, End("failed", f"cannot take the lock: {error}", CANNOT_LOCK))
+    if not held:
+        return refuse(settings, start, End("skipped", stop.reason or "locked", LOCKED))
+    path = f"{settings.spool}/running/{settings.identifier}.json"
+    store(settings, "start", path, record(settings, start, None))
+    output = Output(f"{settings.spool}/output/{settings.identifier}", is_echoing=settings.is_echoing)
+    end, report = work(settings, command, stop, output)
+    finish_output(output)
+    store_end(settings, record(settings, start, end, output, report))
+    return end.returned
+
+
+def refuse(settings: Settings, start: dict[str, Field], end: End) -> int:
+    """Leave the record of a run whose work never began."""
+    warn(f"{settings.task}: {end.reason}")
+    store_end(settings, record(settings, start, end))
+    return end.returned
+
+
+def pin_release(settings: Settings) -> list[str]:
+    """The command with the link to the current release resolved, so that a deploy cannot change it under the run."""
+    if not settings.current:
+        return settings.command
+    try:
+        target = posix.readlink(settings.current)
+    except OSError:
+        return settings.command
+    if not target.startswith("/"):
+        target = f"{settings.current.rpartition('/')[0]}/{target}"
+    settings.release = target.rstrip("/").rpartition("/")[2]
+    prefix = settings.current + "/"
+    return [target + word[len(prefix) - 1 :] if word.startswith(prefix) else word for word in settings.command]
+
+
+def apply_mark(settings: Settings) -> None:
+    """Take the id that `rota run` left for a start by hand, else make one.
+
+    systemd 252 does not tell a service what started it; from 253 on it names the timer. A mark that is old, or whose
+    run exists already, was left behind by a `rota run` that died.
+    """
+    if environment("TRIGGER_UNIT").endswith(".path"):
+        settings.trigger = "path"
+    if settings.mark:
+        try:
+            is_fresh = abs(time.time() - posix.stat(settings.mark).st_mtime) < MARK_AGE
+        except OSError:
+            is_fresh = False
+        identifier = read_first_line(settings.mark) if is_fresh else ""
+        if len(identifier) == 36 and not was_used(settings, identifier):
+            settings.identifier = identifier
+            settings.trigger = "manual"
+    if not settings.identifier:
+        settings.identifier = make_identifier(time.time_ns() // 1_000_000, posix.urandom(10))
+
+
+def was_used(settings: Settings, identifier: str) -> bool:
+    for folder in ("running", "done"):
+        try:
+            posix.stat(f"{settings.spool}/{folder}/{identifier}.json")
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def make_identifier(milliseconds: int, random: bytes) -> str:
+    """A UUID of version 7 (RFC 9562 section 5.7): sorts by time, and nobody can guess it."""
+    value = int.from_bytes(random, "big") & ((1 << 74) - 1)
+    value = milliseconds << 80 | 7 << 76 | (value >> 62) << 64 | 2 << 62 | value & ((1 << 62) - 1)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def take_lock(path: str, wait: float, stop: Stop) -> bool:
+    """Hold the kernel's lock on this file until this process ends; False when another holds it, or on a stop."""
+    file = open_lock(path)
+    if wait <= 0:
+        return try_lock(file)
+    deadline = time.monotonic() + wait
+    while not try_lock(file):
+        if stop.reason or time.monotonic() > deadline:
+            return False
+        select.poll().poll(100)
+    return not stop.reason
+
+
+def try_lock(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def open_lock(path: str) -> int:
+    """Open the lock file for reading, which suffices for flock; make it if it is missing.
+
+    Never both at once: in a sticky folder the kernel refuses O_CREAT on another user's file (fs.protected_regular).
+    """
+    while True:
+        try:
+            return posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
+        except FileNotFoundError:
+            pass
+        try:
+            file = posix.open(path, posix.O_RDONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o644)
+            posix.fchmod(file, 0o644)
+        except FileExistsError:
+            continue
+        return file
+
+
+def work(settings: Settings, command: list[str], stop: Stop, output: Output) -> tuple[End, bytes]:
+    """Start the command, keep what it prints and reports, and wait for its end."""
+    began = time.monotonic()
+    printed, out = posix.pipe2(posix.O_CLOEXEC)
+    reported, report = posix.pipe2(posix.O_CLOEXEC)
+    try:
+        stop.child = spawn(settings, command, out, report)
+    except OSError as error:
+        code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+        end = End("failed", f"cannot start {command[0]}: {posix.strerror(error.errno or 0)}", code, code)
+        end.duration = time.monotonic() - began
+        return end, b""
+    posix.close(out)
+    posix.close(report)
+    if stop.reason:
+        stop.kill(signal.SIGTERM)
+    # Both cost nothing here: the child is being started meanwhile.
+    import resource
+
+    reserve(f"{settings.spool}/{UNFINISHED}/{settings.identifier}.end.json")
+    child = stop.child
+    kept = supervise(settings, stop, printed, reported, output)
+    stop.child = 0
+    _, status = posix.waitpid(child, 0)
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    end = judge(status, stop.reason)
+    end.duration = time.monotonic() - began
+    end.cpu = usage.ru_utime + usage.ru_stime
+    end.memory_peak = usage.ru_maxrss * 1024
+    if kill_leftovers(child) and not end.reason:
+        end.reason = "left processes behind"
+    return end, kept
+
+
+def spawn(settings: Settings, command: list[str], out: int, report: int) -> int:
+    """Start the command in a process group of its own, its report on file descriptor 3. Returns its process id."""
+    environ = dict(posix.environ)
+    for key in (b"TRIGGER_UNIT", b"TRIGGER_TIMER_REALTIME_USEC", b"TRIGGER_TIMER_MONOTONIC_USEC"):
+        environ.pop(key, None)
+    environ[b"ROTA_RUN_ID"] = settings.identifier.encode()
+    environ[b"ROTA_TASK"] = settings.task.encode()
+    environ[b"ROTA_SLOT"] = (slot_of_timer() or "").encode()
+    environ[b"ROTA_ENVIRONMENT"] = settings.environment.encode()
+    environ[b"ROTA_REPORT_FD"] = b"3"
+    nothing = posix.open("/dev/null", posix.O_RDONLY | posix.O_CLOEXEC)
+    # Both ends are lifted above 3 first: a dup2 onto itself would leave the descriptor to be closed by exec.
+    out, report = lift(out), lift(report)
+    actions = (
+        (posix.POSIX_SPAWN_DUP2, lift(nothing), 0),
+        (posix.POSIX_SPAWN_DUP2, out, 1),
+        (posix.POSIX_SPAWN_DUP2, out, 2),
+        (posix.POSIX_SPAWN_DUP2, report, 3),
+    )
+    defaults = (signal.SIGPIPE, signal.SIGXFSZ)  # which the interpreter ignores
+    try:
+        return posix.posix_spawnp(command[0], command, environ, file_actions=actions, setpgroup=0, setsigdef=defaults)
+    finally:
+        for file in (out, report, nothing):
+            posix.close(file)
+
+
+def lift(file: int) -> int:
+    return fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 10)
+
+
+def supervise(settings: Settings, stop: Stop, printed: int, reported: int, output: Output) -> bytes:
+    """Read both pipes until the child has ended; stop it at the timeout. Returns what was reported."""
+    buffer = bytearray(KEEP)
+    report = bytearray()
+    ended = posix.pidfd_open(stop.child)
+    poll = select.poll()
+    sinks: dict[int, Output | bytearray] = {printed: output, reported: report, stop.wakes: bytearray()}
+    for file in (ended, *sinks):
+        posix.set_blocking(file, False)
+        poll.register(file, select.POLLIN)
+    timeout = time.monotonic() + settings.timeout if settings.timeout else 0.0
+    is_over = False
+    while not is_over:
+        for file, _ in poll.poll(milliseconds_until(stop.deadline or timeout)):
+            if file == ended:
+                is_over = True
+            elif read_once(file, buffer, sinks[file]) == 0:
+                poll.unregister(file)
+        if not is_over:
+            enforce(settings, stop, timeout)
+    # What the child wrote last; a bounded number of reads, for a leftover of its may print for ever.
+    for file in (printed, reported):
+        reads = 0
+        while reads < 64 and read_once(file, buffer, sinks[file]) > 0:
+            reads += 1
+    return bytes(report)
+
+
+def milliseconds_until(moment: float) -> int | None:
+    return max(0, int((moment - time.monotonic()) * 1000) + 1) if moment else None
+
+
+def enforce(settings: Settings, stop: Stop, timeout: float) -> None:
+    """Ask the work to end when its time is over; when it was asked and stays beyond its grace, kill it."""
+    if stop.reason and time.monotonic() >= stop.deadline:
+        stop.kill(signal.SIGKILL)
+        stop.deadline = time.monotonic() + 1
+    elif timeout and not stop.reason and time.monotonic() >= timeout:
+        stop.ask("timeout", settings.grace)
+
+
+def read_once(file: int, buffer: bytearray, sink: Output | bytearray) -> int:
+    """Move what is there from the pipe to its sink. Returns how many bytes; 0 at the pipe's end, -1 when none wait."""
+    try:
+        size = posix.readv(file, [buffer])
+    except BlockingIOError:
+        return -1
+    chunk = memoryview(buffer)[:size]
+    if isinstance(sink, Output):
+        sink.add(chunk)
+    elif len(sink) < REPORT_LIMIT:
+        sink += chunk
+    return size
+
+
+def judge(status: int, stopped: str) -> End:
+    """What the kernel's wait status means, in the words of a record."""
+    number = posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else None
+    code = None if number else posix.WEXITSTATUS(status)
+    if stopped:
+        if stopped == "stopped" and is_shutting_down():
+            stopped = "host shut down"
+        returned = TIMED_OUT if stopped == "timeout" else 128 + signal.SIGTERM
+        return End("failed", stopped, returned, code, number)
+    if code == 0:
+        return End("succeeded", "", 0, code)
+    if was_out_of_memory():
+        return End("failed", "out of memory", code or 128 + (number or 0), code, number)
+    if number:
+        name = SHOWN_SIGNALS.get(number)
+        return End("failed", f"signal {number} ({name})" if name else f"signal {number}", 128 + number, None, number)
+    return End("failed", f"exit {code}", code or 0, code)
+
+
+def kill_leftovers(group: int) -> bool:
+    """Kill what remains of the child's process group; True when something did."""
+    try:
+        posix.kill(-group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def is_shutting_down() -> bool:
+    """Whether systemd is stopping the whole host: its queue of jobs then holds shutdown.target."""
+    answer, out = posix.pipe2(posix.O_CLOEXEC)
+    command = ["/usr/bin/systemctl", "is-system-running"]
+    try:
+        child = posix.posix_spawn(
+            command[0], command, posix.environ, file_actions=((posix.POSIX_SPAWN_DUP2, lift(out), 1),)
+        )
+    except OSError:
+        return False
+    finally:
+        posix.close(out)
+    is_answered = bool(wait_readable(answer, 2000))
+    text = posix.read(answer, 64) if is_answered else b""
+    if not is_answered:
+        posix.kill(child, signal.SIGKILL)
+    posix.waitpid(child, 0)
+    return text.startswith(b"stopping")
+
+
+def wait_readable(file: int, milliseconds: int) -> bool:
+    poll = select.poll()
+    poll.register(file, select.POLLIN)
+    return any(event & select.POLLIN for _, event in poll.poll(milliseconds))
+
+
+def was_out_of_memory() -> bool:
+    """Whether the kernel killed something of this unit for its memory limit (cgroup v2: memory.events)."""
+    if not environment("INVOCATION_ID"):
+        return False
+    group = read_first_line("/proc/self/cgroup").rpartition(":")[2]
+    events = read_text(f"/sys/fs/cgroup{group}/memory.events")
+    return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in events.splitlines())
+
+
+def finish_output(output: Output) -> None:
+    try:
+        output.drop_middle()
+    except OSError as error:
+        warn(f"the output's middle could not be dropped: {error}")
+
+
+def record(
+    settings: Settings,
+    start: dict[str, Field],
+    end: End | None,
+    output: Output | None = None,
+    report: bytes = b"",
+) -> bytes:
+    """The run's record as one line of JSON, in the format of version 1."""
+    status = end.status if end else "running"
+    fields: dict[str, Field] = {"version": 1, "kind": "run", "id": settings.identifier, **start, "status": status}
+    fields |= {
+        "ended": now() if end else None,
+        "reason": end.reason if end else "",
+        "exit_code": end.code if end else None,
+        "signal": end.signal if end else None,
+        "duration": end.duration if end else None,
+        "cpu": end.cpu if end else None,
+        "memory_peak": end.memory_peak if end else None,
+        "output_bytes": output.seen if output else 0,
+        "output_dropped": output.seen - output.stored if output else 0,
+    }
+    items, counts = read_report(report)
+    pairs = [f"{quote(key)}:{quote(value)}" for key, value in fields.items()]
+    return ("{" + ",".join([*pairs, f'"items":{items}', f'"counts":{counts}']) + "}\n").encode()
+
+
+def read_report(report: bytes) -> tuple[str, str]:
+    """The reported items and counts as JSON. Only a run that reported anything pays for the import."""
+    if not report:
+        return "[]", "{}"
+    import json
+
+    items: list[dict[str, str]] = []
+    counts: dict[str, float] = {}
+    for line in report.splitlines():
+        try:
+            entry = json.loads(line)
+            if "item" in entry:
+                item = {"name": entry["item"], "outcome": entry.get("outcome", "done")}
+                items.append({key: str(value)[:2000] for key, value in item.items()})
+                items[-1]["message"] = str(entry.get("message", ""))[:2000]
+            else:
+                value = entry["value"]
+                # JSON has no infinity, but Python's reader accepts it.
+                if not -1e300 < value < 1e300:
+                    raise ValueError(value)
+                counts[str(entry["count"])[:100]] = counts.get(str(entry["count"])[:100], 0) + value
+        except (ValueError, TypeError, KeyError):
+            counts["refused report lines"] = counts.get("refused report lines", 0) + 1
+    if len(items) > 10_000:
+        counts["items not listed"] = len(items) - 10_000
+    return json.dumps(items[:10_000]), json.dumps(counts)
+
+
+def quote(value: Field) -> str:
+    """One JSON value."""
+    if value is None:
+        return "null"
+    if isinstance(value, float):
+        return f"{value:.6f}"
+    if isinstance(value, int):
+        return str(value)
+    if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
+        return f'"{value}"'
+    return '"' + "".join(quote_character(character) for character in value) + '"'
+
+
+def quote_character(character: str) -> str:
+    if character in '"\\':
+        return "\\" + character
+    point = ord(character)
+    if 0xD800 <= point < 0xE000:  # a byte that is not UTF-8, as the interpreter decodes arguments
+        return "\\ufffd"
+    return f"\\u{point:04x}" if point < 0x20 or point == 0x7F else character
+
+
+def reserve(path: str) -> None:
+    try:
+        file = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o640)
+        posix.fchmod(file, 0o640)
+        posix.posix_fallocate(file, 0, RESERVE)
+        posix.close(file)
+    except OSError as error:
+        warn(f"no room could be reserved for the end record: {error}")
+
+
+def store_end(settings: Settings, line: bytes) -> None:
+    path = f"{settings.spool}/done/{settings.identifier}.json"
+    if not store(settings, "end", path, line):
+        return
+    try:
+        posix.unlink(f"{settings.spool}/running/{settings.identifier}.json")
+    except OSError:
+        return  # there is none when the work never began, or when the disk was full at the start
+
+
+def store(settings: Settings, word: str, path: str, line: bytes) -> bool:
+    """Put the line on disk under this path, whole or not at all; into the spare when the spool cannot take it."""
+    failure = write_and_rename(f"{settings.spool}/{UNFINISHED}/{settings.identifier}.{word}.json", path, line)
+    if not failure:
+        return True
+    warn(f"the {word} record is not in the spool: {failure}")
+    if settings.spare and word == "end":
+        beside = f"{settings.spare}/{settings.identifier}.tmp"
+        failure = write_and_rename(beside, f"{settings.spare}/{settings.identifier}.json", line)
+    if failure:
+        warn(f"the {word} record: {line.decode(errors='replace')}")
+    return False
+
+
+def write_and_rename(beside: str, path: str, line: bytes) -> OSError | None:
+    """Write, fsync, rename. The folders cannot be fsynced, for a task's user may not open them.
+
+    So after a power cut a record may still bear its name in tmp/, whole: `rota reconcile` takes it from there.
+    """
+    try:
+        file = posix.open(beside, posix.O_WRONLY | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o640)
+        try:
+            posix.fchmod(file, 0o640)
+            rest = memoryview(line)
+            while rest:
+                rest = rest[posix.write(file, rest) :]
+            posix.ftruncate(file, len(line))
+            posix.fsync(file)
+        finally:
+            posix.close(file)
+        posix.rename(beside, path)
+    except OSError as error:
+        return error
+    return None
+
+
+def slot_of_timer() -> str | None:
+    """The moment a timer elapsed, which systemd tells from version 253 on."""
+    microseconds = environment("TRIGGER_TIMER_REALTIME_USEC")
+    return moment(int(microseconds)) if microseconds.isdigit() else None
+
+
+def now() -> str:
+    return moment(time.time_ns() // 1000)
+
+
+def moment(microseconds: int) -> str:
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{rest:06d}Z"
+
+
+def environment(name: str) -> str:
+    return posix.environ.get(name.encode(), b"").decode(errors="replace")
+
+
+def read_first_line(path: str) -> str:
+    return read_text(path).partition("\n")[0]
+
+
+def read_text(path: str) -> str:
+    """The first 4 KiB of a small file; empty when it cannot be read."""
+    try:
+        file = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return posix.read(file, 4096).decode(errors="replace")
+    except OSError:
+        return ""
+    finally:
+        posix.close(file)
+
+
+def warn(text: str) -> None:
+    """A line on standard error, which is the journal's; its loss must not matter."""
+    try:
+        posix.write(2, f"rota: {text}\n".encode(errors="replace"))
+    except OSError:
+        return
+
+
+if __name__ == "__main__":
+    main()
