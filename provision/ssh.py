@@ -4,14 +4,14 @@ import hashlib
 import re
 import subprocess
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from provision.errors import OperatorError
-from provision.inventory import ENVIRONMENTS, Inventory, read_yaml
+from provision.inventory import Inventory, read_yaml
 from provision.vault import read, read_password, vault_password_file, vault_path, write_private
 
 CONNECTIONS = "ssh_connections"
@@ -55,13 +55,12 @@ class NameTaken(OperatorError):
 
 @dataclass(frozen=True)
 class Connection:
-    """How one host is reached, and the environment it says it belongs to."""
+    """How one host is reached."""
 
     host: str
     address: str
     port: int
     user: str
-    environment: str
 
 
 @dataclass(frozen=True)
@@ -91,17 +90,17 @@ def connections(inventory: Inventory, root: Path) -> dict[str, Connection]:
         values = read(vault, read_password(vault_password_file(inventory, root)))
         found = parse_connections(values.get(CONNECTIONS, {}))
     else:
-        found = plain_connections(inventory)
+        found = parse_connections(plain_connections(inventory))
     for host in inventory.all_hosts:
         if host not in found:
             raise NoConnection(f"{host}: add it to {CONNECTIONS} with `fab secrets.edit all`")
     return {host: found[host] for host in inventory.all_hosts}
 
 
-def plain_connections(inventory: Inventory) -> dict[str, Connection]:
-    """The connections that hosts.yml still holds in the open, as the example's does."""
+def plain_connections(inventory: Inventory) -> dict[str, Any]:
+    """The connections that hosts.yml still holds in the open, as the example's does, in their YAML form."""
     everything = (read_yaml(inventory.hosts_file) or {}).get("all") or {}
-    return parse_connections((everything.get("vars") or {}).get(CONNECTIONS) or {})
+    return (everything.get("vars") or {}).get(CONNECTIONS) or {}
 
 
 def parse_connections(value: Any) -> dict[str, Connection]:
@@ -117,26 +116,13 @@ def _connection(host: str, entry: Any) -> Connection:
     if unknown := set(entry) - {"address", "port", "user", "environment"}:
         raise BrokenConnection(f"{CONNECTIONS}.{host} has an unknown entry {sorted(map(str, unknown))[0]!r}")
     address, port, user = str(entry.get("address", "")), entry.get("port", 22), str(entry.get("user", ""))
-    environment = entry.get("environment", host)
     if not _ADDRESS.fullmatch(address):
         raise BrokenConnection(f"{CONNECTIONS}.{host}.address should be an address or a name")
     if not isinstance(port, int) or not 0 < port < 65536:
         raise BrokenConnection(f"{CONNECTIONS}.{host}.port should be a number from 1 to 65535")
     if not _USER.fullmatch(user):
         raise BrokenConnection(f"{CONNECTIONS}.{host}.user should be the name of a user")
-    return Connection(host, address, port, user, str(environment))
-
-
-def hosts_by_environment(found: Iterable[Connection]) -> dict[str, tuple[str, ...]]:
-    """The groups of an inventory, derived from its connections."""
-    grouped: dict[str, tuple[str, ...]] = {}
-    for connection in found:
-        if connection.environment not in ENVIRONMENTS:
-            raise BrokenConnection(
-                f"{CONNECTIONS}.{connection.host} needs an `environment`, one of: {', '.join(ENVIRONMENTS)}"
-            )
-        grouped[connection.environment] = (*grouped.get(connection.environment, ()), connection.host)
-    return {environment: grouped[environment] for environment in ENVIRONMENTS if environment in grouped}
+    return Connection(host, address, port, user)
 
 
 # -- ssh configuration

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.errors import OperatorError
-from provision.inventory import Inventory
+from provision.inventory import ENVIRONMENTS, Inventory
 
 PASSWORD_VARIABLE = "ROTA_VAULT_PASSWORD_FILE"  # noqa: S105 - the name of a variable, not a password
 HEADER = "$ANSIBLE_VAULT;"
@@ -143,6 +143,14 @@ def keep_older(path: Path) -> Path | None:
 def older_states(path: Path) -> list[Path]:
     """The numbered states before the present one, in no order."""
     return [other for other in path.parent.glob(f"{path.name}.~*~") if other.name.rsplit("~", 2)[1].isdigit()]
+
+
+def secret_files(inventory: Inventory, root: Path) -> list[Path]:
+    """The files that hold secrets: vaults, their older states, the password of this checkout."""
+    vaults = [vault_path(inventory, group) for group in ("all", *ENVIRONMENTS)]
+    own = root / ".rota" / inventory.name / "vault_password"
+    every = [own, *(one for path in vaults for one in (path, *sorted(older_states(path))))]
+    return [path for path in every if path.exists()]
 
 
 def write_private(path: Path, text: str) -> None:
