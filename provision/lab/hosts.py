@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from provision.lab import groups, network
+from provision.lab import groups, kernel, network
 from provision.lab.base import CONTAINER
 from provision.lab.errors import LabFailed
 from provision.lab.plan import HOSTS, OPERATOR, Plan, PlannedHost, address, gateway
@@ -45,18 +45,19 @@ def enter_command(first_process: int, argv: Sequence[str]) -> list[str]:
 
 
 def ensure_root(host: PlannedHost, net: IPv4Network, base: Path, operator_key: str) -> None:
-    """Make the host's root, or mount it again if it was complete; an incomplete one is made anew."""
-    if not host.made.exists():
-        remove_root(host)
-        for name in ("upper", "work", "root"):
-            (host.folder / name).mkdir(parents=True)
-    if not is_mounted(host):
-        # Left by a volatile mount that ended with the machine, or with us: it forbids the next mount.
-        shutil.rmtree(host.folder / "work/work/incompat", ignore_errors=True)
-        call(mount_command(base, host))
-    if not host.made.exists():
-        write_identity(host, net, operator_key)
-        host.made.touch()
+    """Make the host's root, unless a whole one of this base and of this machine's present boot is there.
+
+    Overlays skip syncs, so one that was there when this machine went down is not to be trusted.
+    """
+    whole = f"{base} {kernel.boot_id()}\n"
+    if is_mounted(host) and host.made.exists() and host.made.read_text() == whole:
+        return
+    remove_root(host)
+    for name in ("upper", "work", "root"):
+        (host.folder / name).mkdir(parents=True)
+    call(mount_command(base, host))
+    write_identity(host, net, operator_key)
+    host.made.write_text(whole)
 
 
 def remove_root(host: PlannedHost) -> None:

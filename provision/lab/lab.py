@@ -129,7 +129,6 @@ def up(root: Path, inventory_name: str = "lab") -> Lab:
 
     `inventory_name` tells several labs of one checkout apart. Raises LabUnavailable where no lab can run.
     """
-    require_machine()
     plan = plan_of(root, inventory_name)
     with locked(plan.lock, say):
         tree = base.ensure()
@@ -149,7 +148,6 @@ def opened(root: Path, inventory_name: str = "lab") -> Lab:
 
 def down(root: Path, inventory_name: str = "lab") -> None:
     """Take everything of a lab away, whatever state a crash left it in. Nothing there is fine."""
-    require_machine()
     plan = plan_of(root, inventory_name)
     with locked(plan.lock, say):
         if not is_left(plan):
@@ -169,7 +167,6 @@ def down(root: Path, inventory_name: str = "lab") -> None:
 
 def status(root: Path, inventory_name: str = "lab") -> Status:
     """What is there; changes nothing."""
-    require_machine()
     plan = plan_of(root, inventory_name)
     states = {host.name: hosts.system_state(host) for host in plan.hosts()}
     if not plan.state.exists():
@@ -181,7 +178,6 @@ def status(root: Path, inventory_name: str = "lab") -> Status:
 
 def reset(root: Path, name: str = "all", inventory_name: str = "lab") -> None:
     """Make a host, or all, as fresh as at its first boot. It keeps its address and its SSH host key."""
-    require_machine()
     plan = plan_of(root, inventory_name)
     chosen = plan.hosts() if name == "all" else (plan.host(name),)
     with locked(plan.lock, say):
@@ -209,11 +205,11 @@ def boot(root: Path, name: str, inventory_name: str = "lab") -> None:
 
 
 def cut(root: Path, a: str, b: str, inventory_name: str = "lab") -> None:
-    """Drop everything that two hosts send each other."""
+    """Drop everything that two hosts, or a host and `machine`, send each other."""
     plan = plan_of(root, inventory_name)
     with locked(plan.lock, say):
         state.read(plan)
-        network.cut(plan, plan.host(a), plan.host(b))
+        network.cut(plan, a, b)
 
 
 def heal(root: Path, inventory_name: str = "lab") -> None:
@@ -236,6 +232,8 @@ def require_machine() -> None:
 
 
 def plan_of(root: Path, inventory_name: str) -> Plan:
+    """The plan of a checkout's lab. Raises LabUnavailable where no lab can run."""
+    require_machine()
     return Plan(root.resolve(), inventory_name)
 
 

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
 
-from provision.lab.plan import STORE, Plan, PlannedHost, gateway
+from provision.lab import kernel
+from provision.lab.plan import MACHINE, STORE, Plan, PlannedHost, gateway
 from provision.lab.programs import call, locked
 
-FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
-FORWARDING_BEFORE = STORE / "ip_forward.before"
 NETWORK_LOCK = STORE / "network.lock"
 INTERFACES = Path("/sys/class/net")
+CHAINS = ("forward", "input", "output")
 RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
@@ -39,9 +39,9 @@ table ip {plan.table} {{
     }}
 }}
 table bridge {plan.table} {{
-    chain forward {{
-        type filter hook forward priority filter; policy accept;
-    }}
+    chain forward {{ type filter hook forward priority filter; policy accept; }}
+    chain input {{ type filter hook input priority filter; policy accept; }}
+    chain output {{ type filter hook output priority filter; policy accept; }}
 }}
 """
 
@@ -54,6 +54,15 @@ def cut_rules(plan: Plan, a: PlannedHost, b: PlannedHost) -> str:
     )
 
 
+def cut_off_rules(plan: Plan, host: PlannedHost) -> str:
+    """The nftables text that drops every frame between a host and this machine, and so all beyond it."""
+    comment = f'drop comment "{host.name} {MACHINE}"\n'
+    return (
+        f'add rule bridge {plan.table} input iifname "{host.port}" {comment}'
+        f'add rule bridge {plan.table} output oifname "{host.port}" {comment}'
+    )
+
+
 def parse_cuts(ruleset: str) -> tuple[tuple[str, str], ...]:
     """The pairs of hosts that a listed bridge table keeps apart, each once."""
     pairs = (tuple(sorted(words.split())) for words in re.findall(r'comment "(\w+ \w+)"', ruleset))
@@ -61,29 +70,26 @@ def parse_cuts(ruleset: str) -> tuple[tuple[str, str], ...]:
 
 
 def up(plan: Plan, network: IPv4Network) -> None:
-    """Make what is missing of bridge, tables and forwarding."""
+    """Make what is missing of bridge and tables, and have the kernel forward."""
     with locked(NETWORK_LOCK):
         if not has_bridge(plan):
             for argv in bridge_commands(plan, network):
                 call(argv)
         if not has_tables(plan):
             call(["nft", "-f", "-"], stdin=tables(plan, network))
-        if FORWARDING.read_text().strip() != "1":
-            FORWARDING_BEFORE.write_text(FORWARDING.read_text())
-            FORWARDING.write_text("1")
+        kernel.lift()
 
 
 def down(plan: Plan) -> None:
-    """Take bridge and tables away, and forwarding with the last lab of this machine. Nothing there is fine."""
+    """Take bridge and tables away, and what was lifted in the kernel with this machine's last lab."""
     with locked(NETWORK_LOCK):
         for interface in [host.port for host in plan.hosts()] + [plan.bridge]:
             if (INTERFACES / interface).exists():
                 call(["ip", "link", "delete", interface])
         for family in families(plan):
             call(["nft", "delete", "table", family, plan.table])
-        if FORWARDING_BEFORE.exists() and not other_bridges(plan):
-            FORWARDING.write_text(FORWARDING_BEFORE.read_text())
-            FORWARDING_BEFORE.unlink()
+        if not other_bridges(plan):
+            kernel.restore()
 
 
 def has_bridge(plan: Plan) -> bool:
@@ -107,12 +113,18 @@ def other_bridges(plan: Plan) -> list[str]:
     return [bridge for bridge in bridges if bridge != plan.bridge and (INTERFACES / bridge).exists()]
 
 
-def cut(plan: Plan, a: PlannedHost, b: PlannedHost) -> None:
-    call(["nft", "-f", "-"], stdin=cut_rules(plan, a, b))
+def cut(plan: Plan, a: str, b: str) -> None:
+    """Raises UnknownHost."""
+    if MACHINE in (a, b):
+        text = cut_off_rules(plan, plan.host(b if a == MACHINE else a))
+    else:
+        text = cut_rules(plan, plan.host(a), plan.host(b))
+    call(["nft", "-f", "-"], stdin=text)
 
 
 def heal(plan: Plan) -> None:
-    call(["nft", "flush", "chain", "bridge", plan.table, "forward"])
+    for chain in CHAINS:
+        call(["nft", "flush", "chain", "bridge", plan.table, chain])
 
 
 def cuts(plan: Plan) -> tuple[tuple[str, str], ...]:

@@ -12,6 +12,7 @@ from provision.lab.errors import LabUnavailable, UnknownHost
 STORE = Path("/var/lib/rota-lab")
 HOSTS = ("development", "staging", "production", "backup")
 OPERATOR = "operator"
+MACHINE = "machine"  # in cuts: this machine, with all that lies beyond it
 ADDRESSES = IPv4Network("10.208.0.0/12")
 FIRST_HOST = 11
 
