@@ -2,11 +2,13 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+ANSIBLE = str(Path(sys.executable).with_name("ansible-playbook"))
 
 PLAYBOOK = """
 - name: Set up
@@ -27,7 +29,7 @@ PLAYBOOK = """
 def play(folder: Path, *, broken: bool = False, diff: bool = False) -> tuple[subprocess.CompletedProcess[str], str]:
     (folder / "play.yml").write_text(PLAYBOOK)
     done = subprocess.run(
-        ["ansible-playbook", "-i", "here,", "-c", "local", "-e", f"folder={folder} broken={broken}",
+        [ANSIBLE, "-i", "here,", "-c", "local", "-e", f"folder={folder} broken={broken}",
          "-e", "ansible_python_interpreter=/usr/bin/python3", *(["--diff"] if diff else []), "play.yml"],
         cwd=folder,
         env={
