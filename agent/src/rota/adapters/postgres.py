@@ -391,7 +391,7 @@ def _running(command: Sequence[str], server: Server, **streams: Any) -> Iterator
         with start(command, server, stderr=said, **streams) as program:
             try:
                 yield
-            except BaseException:
+            except BaseException:  # whatever it was, the program ends with it
                 program.kill()
                 raise
         if program.returncode:
