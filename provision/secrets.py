@@ -148,16 +148,18 @@ def _write_hosts(inventory: Inventory) -> None:
         path.chmod(mode)
 
 
-def make_lab(root: Path, connections: Mapping[str, Mapping[str, Any]], now: datetime | None = None) -> Inventory:
-    """The lab's inventory: hosts, a vault password of its own, its own vaults beside links to the group_vars.
+def make_lab(
+    root: Path, connections: Mapping[str, Mapping[str, Any]], now: datetime | None = None, *, name: str = "lab"
+) -> Inventory:
+    """A lab's inventory: hosts, a vault password of its own, its own vaults beside links to the group_vars.
 
     `connections` is {host: {address, port, user}} and replaces what was there. Host keys are pinned with `ssh.pin`;
-    the lab's own key is `.rota/lab/id_ed25519`, if there is one.
+    the lab's own key is `.rota/NAME/id_ed25519`, if there is one.
     """
-    folder = root / "provision" / "inventories" / "lab"
+    folder = root / "provision" / "inventories" / name
     for group in (ALL, *ENVIRONMENTS):
         _link_group_vars(root / "group_vars" / group, folder / "group_vars" / group)
-    inventory = Inventory("lab", folder, {})
+    inventory = Inventory(name, folder, {})
     inventory = replace(inventory, hosts_by_environment=group_hosts(connections, inventory))
     (folder / "hosts.yml").write_text(render_hosts(inventory.hosts_by_environment), encoding="utf-8")
     password = _lab_password(root, inventory)
@@ -171,7 +173,7 @@ def make_lab(root: Path, connections: Mapping[str, Mapping[str, Any]], now: date
 
 def _lab_password(root: Path, inventory: Inventory) -> bytes:
     """The lab's vault password; when it is lost, so is what it opened, and the lab starts with new vaults."""
-    path = root / ".rota" / "lab" / "vault_password"
+    path = root / ".rota" / inventory.name / "vault_password"
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for group in (ALL, *ENVIRONMENTS):

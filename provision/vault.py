@@ -40,16 +40,17 @@ def vault_path(inventory: Inventory, group: str) -> Path:
 def vault_password_file(inventory: Inventory, root: Path) -> Path:
     """The file that holds the vault password, or the script that prints it.
 
-    The lab always uses its own, so that a variable set for a real estate cannot get in its way.
+    A lab (`lab`, `lab-…`) always uses its own, so that a variable set for a real estate cannot get in its way.
     """
+    is_lab = inventory.name.split("-")[0] == "lab"
     own = root / ".rota" / inventory.name / "vault_password"
-    named = os.environ.get(PASSWORD_VARIABLE, "") if inventory.name != "lab" else ""
+    named = os.environ.get(PASSWORD_VARIABLE, "") if not is_lab else ""
     path = Path(named).expanduser() if named else own
     if path.is_file():
         return path
     if named:
         raise NoVaultPassword(f"{PASSWORD_VARIABLE} names {path}, which is no file")
-    if inventory.name == "lab":
+    if is_lab:
         raise NoVaultPassword(f"{own} does not exist; `fab lab.up` makes it")
     raise NoVaultPassword(f"set {PASSWORD_VARIABLE} to a file that holds it or a script that prints it, or make {own}")
 
