@@ -93,13 +93,13 @@ class Lab:
         return done
 
     def ssh_command(self, name: str, argv: Sequence[str], *options: str) -> list[str]:
-        """The argument list that runs `argv` on a host over SSH as the operator, with the pinned key."""
+        """The argument list that runs `argv` on a host over SSH as the operator, with the pinned key; `options` win."""
         own = [
             *("-F", "/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "StrictHostKeyChecking=yes"),
             *("-o", f"UserKnownHostsFile={self.inventory_folder / 'known_hosts'}"),
             *("-i", str(self.plan.private_folder / "id_ed25519"), "-o", "IdentitiesOnly=yes"),
         ]
-        return ["ssh", *own, *options, f"{OPERATOR}@{self.hosts[name].address}", *argv]
+        return ["ssh", *options, *own, f"{OPERATOR}@{self.hosts[name].address}", *argv]
 
     def mails(self) -> list[EmailMessage]:
         """Every mail that the sink has caught, oldest first; its envelope is in X-MailFrom and X-RcptTo."""
