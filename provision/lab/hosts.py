@@ -3,6 +3,7 @@
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Sequence
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -25,6 +26,7 @@ def mount_command(base: Path, host: PlannedHost) -> list[str]:
 
 def boot_command(host: PlannedHost) -> list[str]:
     return [
+        *(sys.executable, "-m", "provision.lab.supervise", host.group),
         "systemd-nspawn",
         f"--directory={host.tree}",
         f"--machine={host.machine}",

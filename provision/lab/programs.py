@@ -11,6 +11,8 @@ from pathlib import Path
 
 from provision.lab.errors import ProgramFailed
 
+PACKAGE_ROOT = Path(__file__).resolve().parents[2]  # so that `python -m provision.…` finds what we are
+
 
 def call(
     argv: Sequence[str],
@@ -52,6 +54,7 @@ def start(argv: Sequence[str], output: Path, enter: Callable[[], None], environm
             stdout=out,
             stderr=out,
             env={**os.environ, **environment},
+            cwd=PACKAGE_ROOT,
             preexec_fn=enter,
             check=True,
         )
