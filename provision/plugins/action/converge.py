@@ -11,7 +11,8 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.template import trust_as_template
 
-CONCERNS = ("packages", "users", "files", "keys", "units", "check")
+LISTS = ("packages", "users", "certificates", "files", "check", "keys", "units")
+CONCERNS = (*LISTS, "postgres")
 MANAGED = "Written by Rota's roles; a change made here is overwritten by the next provision."
 ORIGINS = ("template", "source", "content")
 
@@ -48,7 +49,8 @@ class ActionModule(ActionBase):
         """Everything secret travels in `contents`, which the module may not log; the rest may be seen."""
         task_vars = task_vars or {}
         super().run(tmp, task_vars)
-        described = {name: wanted(self._task.args.get(name) or []) for name in CONCERNS}
+        described = {name: wanted(self._task.args.get(name) or []) for name in LISTS}
+        described["postgres"] = self._task.args.get("postgres") or {}
         contents: dict[str, str] = {}
         files = []
         for entry in described["files"]:

@@ -19,7 +19,9 @@ options:
     elements: str
     default: []
   users:
-    description: System users and people. C(keys) is the whole content of authorized_keys.
+    description:
+      - System users and people. C(keys) is the whole content of authorized_keys.
+      - C(groups) are joined, and with C(only_groups) all others left.
     type: list
     elements: dict
     default: []
@@ -33,6 +35,11 @@ options:
     type: list
     elements: list
     default: []
+  certificates:
+    description: Self-signed certificates made once on the host, and anew when less than a month is left.
+    type: list
+    elements: dict
+    default: []
   keys:
     description: Key pairs (ed25519) made once on the host.
     type: list
@@ -43,6 +50,9 @@ options:
     type: list
     elements: dict
     default: []
+  postgres:
+    description: Roles and databases of the host's PostgreSQL, which is asked as its user postgres.
+    type: dict
   contents:
     description: The contents of files by path, base64 in JSON; given by the action plugin.
     type: str
@@ -95,6 +105,7 @@ USER = {
     "system": {"type": "bool", "default": False},
     "group": {"type": "str"},
     "groups": {"type": "list", "elements": "str", "default": []},
+    "only_groups": {"type": "bool", "default": False},
     "home": {"type": "str"},
     "make_home": {"type": "bool"},
     "shell": {"type": "str"},
@@ -119,6 +130,26 @@ KEY = {
     "owner": {"type": "str"},
     "group": {"type": "str"},
 }
+CERTIFICATE = {
+    "path": {"type": "str", "required": True},
+    "key": {"type": "str", "required": True, "no_log": False},
+    "names": {"type": "list", "elements": "str", "required": True},
+    "days": {"type": "int", "default": 825},
+}
+ROLE = {
+    "name": {"type": "str", "required": True},
+    "createdb": {"type": "bool", "default": False},
+    "member_of": {"type": "list", "elements": "str", "default": []},
+}
+DATABASE = {
+    "name": {"type": "str", "required": True},
+    "owner": {"type": "str", "required": True},
+    "extensions": {"type": "list", "elements": "str", "default": []},
+}
+POSTGRES = {
+    "roles": {"type": "list", "elements": "dict", "options": ROLE, "default": []},
+    "databases": {"type": "list", "elements": "dict", "options": DATABASE, "default": []},
+}
 UNIT = {
     "name": {"type": "str", "required": True},
     "enabled": {"type": "bool"},
@@ -133,6 +164,8 @@ ARGUMENTS = {
     "check": {"type": "list", "elements": "list", "default": []},
     "keys": {"type": "list", "elements": "dict", "options": KEY, "default": [], "no_log": False},
     "units": {"type": "list", "elements": "dict", "options": UNIT, "default": []},
+    "certificates": {"type": "list", "elements": "dict", "options": CERTIFICATE, "default": []},
+    "postgres": {"type": "dict", "options": POSTGRES},
     "contents": {"type": "str", "default": "{}", "no_log": True},
 }
 
@@ -146,7 +179,10 @@ PACKAGE_LISTS = Path("/var/lib/apt/lists")
 LISTS_FRESH_FOR = 24 * 3600  # seconds
 APT_WAITS = 300  # seconds; a host's own unattended upgrade may hold the lock meanwhile
 LARGEST_DIFF = 256 * 1024  # bytes
-SHOWN = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,InactiveExitTimestamp,StateChangeTimestamp"
+SHOWN = (
+    "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,"
+    "InactiveExitTimestamp,StateChangeTimestamp,ConditionResult,ConditionTimestamp"
+)
 
 
 class Failed(Exception):
@@ -238,7 +274,12 @@ def refresh_lists():
 
 def install(packages):
     """Installs the packages without asking anybody anything."""
-    quiet = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "a", "UCF_FORCE_CONFFOLD": "1"}
+    quiet = {
+        "DEBIAN_FRONTEND": "noninteractive",
+        "NEEDRESTART_MODE": "a",
+        "LC_ALL": "C.UTF-8",
+        "UCF_FORCE_CONFFOLD": "1",
+    }
     argv = ["apt-get", "--quiet", "--yes", "--no-install-recommends", "-o", f"DPkg::Lock::Timeout={APT_WAITS}"]
     argv += ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", "install", *packages]
     fresh = lists_are_fresh()
@@ -317,9 +358,12 @@ def correction_of(user, entry):
             argv += [flag, user[option]]
     if user["group"] and (not group_exists(user["group"]) or grp.getgrnam(user["group"]).gr_gid != entry.pw_gid):
         argv += ["--gid", user["group"]]
-    lacking = sorted(set(user["groups"]) - supplementary_groups(user["name"]))
-    if lacking:
-        argv += ["--append", "--groups", ",".join(lacking)]
+    lacking = set(user["groups"]) - supplementary_groups(user["name"])
+    surplus = supplementary_groups(user["name"]) - set(user["groups"]) if user["only_groups"] else set()
+    if surplus:
+        argv += ["--groups", ",".join(sorted(user["groups"]))]
+    elif lacking:
+        argv += ["--append", "--groups", ",".join(sorted(lacking))]
     return [*argv, user["name"]] if len(argv) > 1 else None
 
 
@@ -672,6 +716,50 @@ def converge_files(files, contents, checks, ledger):
         output_of(["systemd-tmpfiles", "--create", *fragments])
 
 
+# Certificates
+
+
+def certificate_holds(path):
+    """Whether the certificate is there and has a month left."""
+    argv = ["openssl", "x509", "-noout", "-checkend", str(30 * 24 * 3600), "-in", str(path)]
+    return path.exists() and subprocess.run(argv, capture_output=True).returncode == 0
+
+
+def converge_certificate(certificate, ledger):
+    """A self-signed certificate for a host that was given none."""
+    path, key = Path(certificate["path"]), Path(certificate["key"])
+    if key.exists() and certificate_holds(path):
+        return
+    if not ledger.check:
+        make_certificate(certificate, path, key)
+    ledger.touched.update((str(path), str(key)))
+    ledger.add(f"made the certificate {path}")
+
+
+def make_certificate(certificate, path, key):
+    """Both are made beside and renamed, the key first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = ",".join(
+        f"{'IP' if name.replace('.', '').isdigit() or ':' in name else 'DNS'}:{name}" for name in certificate["names"]
+    )
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-batch"]
+    argv += [
+        "-days",
+        str(certificate["days"]),
+        "-subj",
+        f"/CN={certificate['names'][0]}",
+        "-addext",
+        f"subjectAltName={names}",
+    ]
+    with folder_beside(path, check=False) as folder:
+        made, made_key = folder / "certificate", folder / "key"
+        output_of([*argv, "-keyout", str(made_key), "-out", str(made)])
+        made_key.chmod(0o600)
+        made.chmod(0o644)
+        made_key.replace(key)
+        made.replace(path)
+
+
 # Keys
 
 
@@ -773,6 +861,19 @@ def converge_enablement(unit, properties, ledger):
         command_unit("disable", unit["name"], ledger, f"disabled {unit['name']}")
 
 
+def start(name, properties, ledger):
+    """Starts a unit; one whose own conditions forbid it on this host (`ConditionVirtualization=`) is no change."""
+    if ledger.check:
+        if properties["ConditionResult"] == "yes" or not properties["ConditionTimestamp"]:
+            ledger.add(f"started {name}")
+        return
+    before = len(ledger.changes)
+    command_unit("start", name, ledger, f"started {name}")
+    now = shown([name])[name]
+    if now["ActiveState"] == "inactive" and now["ConditionResult"] == "no":
+        del ledger.changes[before:], ledger.diffs[before:]
+
+
 def converge_activity(unit, properties, ledger):
     """Whether the unit runs, and with what is on disk now."""
     name = unit["name"]
@@ -782,12 +883,12 @@ def converge_activity(unit, properties, ledger):
             command_unit("stop", name, ledger, f"stopped {name}")
         return
     began, changed = moment(properties["InactiveExitTimestamp"]), moment(properties["StateChangeTimestamp"])
-    restarter = concerned(unit["restarted_by"], began if is_active else 0, ledger)
+    restarter = concerned(unit["restarted_by"], began, ledger)
     reloader = concerned(unit["reloaded_by"], changed if is_active else 0, ledger)
     if restarter and (is_active or unit["state"] == "started" or unit["state"] is None):
         command_unit("restart", name, ledger, f"restarted {name}, for {restarter} is newer")
     elif not is_active and unit["state"] == "started":
-        command_unit("start", name, ledger, f"started {name}")
+        start(name, properties, ledger)
     elif reloader and is_active:
         command_unit("reload-or-restart", name, ledger, f"reloaded {name}, for {reloader} is newer")
 
@@ -820,6 +921,103 @@ def converge_units(units, ledger):
         converge_activity(unit, known, ledger)
 
 
+# PostgreSQL
+
+
+def quoted(name):
+    """An SQL identifier (PostgreSQL manual, 4.1.1)."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def query(sql, database="postgres"):
+    """Rows of tab-separated text; the SQL goes through psql's input."""
+    argv = ["runuser", "--user", "postgres", "--", "psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only"]
+    argv += ["--field-separator=\t", "--set=ON_ERROR_STOP=1", f"--dbname={database}"]
+    ended = subprocess.run(argv, input=sql, capture_output=True, text=True, cwd="/")
+    if ended.returncode != 0:
+        raise Failed(f"psql: {ended.stderr.strip()}")
+    return [tuple(line.split("\t")) for line in ended.stdout.splitlines()]
+
+
+def await_postgres():
+    """A cluster that was started a moment ago may still be replaying its log."""
+    with seconds_at_most(60, "PostgreSQL") as left:
+        while left() and subprocess.run(["pg_isready", "--quiet"], capture_output=True).returncode != 0:
+            time.sleep(0.2)  # pg_isready is the only thing to wait on
+
+
+ROLES_SQL = "select rolname, rolcanlogin, rolcreatedb, rolsuper or rolcreaterole or rolreplication from pg_roles;"
+MEMBERS_SQL = """select member.rolname, granted.rolname from pg_auth_members
+join pg_roles member on member.oid = member join pg_roles granted on granted.oid = roleid;"""
+DATABASES_SQL = """select datname, rolname, pg_encoding_to_char(encoding) from pg_database
+join pg_roles on pg_roles.oid = datdba;"""
+
+
+def role_statements(role, known, memberships):
+    """What a role lacks, as SQL with a sentence for each."""
+    name = role["name"]
+    wishes = f"login nosuperuser nocreaterole noreplication {'createdb' if role['createdb'] else 'nocreatedb'}"
+    if name not in known:
+        yield f"create role {quoted(name)} {wishes};", f"made the PostgreSQL role {name}"
+    elif known[name] != ("t", "t" if role["createdb"] else "f", "f"):
+        yield f"alter role {quoted(name)} {wishes};", f"corrected the PostgreSQL role {name}"
+    for granted in role["member_of"]:
+        if (name, granted) not in memberships:
+            yield f"grant {quoted(granted)} to {quoted(name)};", f"granted {granted} to {name}"
+
+
+def database_statements(database, known):
+    """What a database lacks, as SQL with a sentence for each."""
+    name, owner = quoted(database["name"]), quoted(database["owner"])
+    if database["name"] not in known:
+        yield (
+            f"create database {name} owner {owner} encoding 'UTF8' locale 'C.UTF-8' template template0;",
+            f"made the database {database['name']}",
+        )
+        yield f"revoke connect, temporary on database {name} from public;", f"closed {database['name']} to other roles"
+        return
+    known_owner, encoding = known[database["name"]]
+    if encoding != "UTF8":
+        raise Failed(f"the database {database['name']} is encoded in {encoding}; dump it, drop it, and provision again")
+    if known_owner != database["owner"]:
+        yield f"alter database {name} owner to {owner};", f"gave the database {database['name']} to {database['owner']}"
+
+
+def execute(statements, ledger, database="postgres"):
+    """Runs each statement and notes its sentence."""
+    for sql, sentence in statements:
+        if not ledger.check:
+            query(sql, database)
+        ledger.add(sentence)
+
+
+def converge_postgres(postgres, ledger):
+    """Roles, then databases, then extensions."""
+    if ledger.check and not Path("/usr/bin/psql").exists():
+        ledger.add("would make PostgreSQL's roles and databases")
+        return
+    await_postgres()
+    known_roles = {name: tuple(rest) for name, *rest in query(ROLES_SQL)}
+    memberships = set(query(MEMBERS_SQL))
+    for role in postgres["roles"]:
+        execute(role_statements(role, known_roles, memberships), ledger)
+    known_databases = {name: tuple(rest) for name, *rest in query(DATABASES_SQL)}
+    for database in postgres["databases"]:
+        execute(database_statements(database, known_databases), ledger)
+        if database["extensions"] and (database["name"] in known_databases or not ledger.check):
+            converge_extensions(database, ledger)
+
+
+def converge_extensions(database, ledger):
+    """Extensions need a superuser, so they are made here."""
+    known = {name for (name,) in query("select extname from pg_extension;", database["name"])}
+    lacking = [name for name in database["extensions"] if name not in known]
+    statements = [
+        (f"create extension {quoted(name)};", f"made the extension {name} in {database['name']}") for name in lacking
+    ]
+    execute(statements, ledger, database["name"])
+
+
 # The whole
 
 
@@ -834,9 +1032,13 @@ def converge(parameters, ledger):
             entries, text = authorized_keys_of(user)
             files += entries
             contents[entries[-1]["path"]] = base64.b64encode(text.encode()).decode()
+    for certificate in parameters["certificates"]:
+        converge_certificate(certificate, ledger)
     converge_files([*files, *parameters["files"]], contents, parameters["check"], ledger)
     public_keys = {key["path"]: converge_key(key, ledger) for key in parameters["keys"]}
     converge_units(parameters["units"], ledger)
+    if parameters["postgres"] and any(parameters["postgres"].values()):
+        converge_postgres(parameters["postgres"], ledger)
     return public_keys
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Answers with the few facts our roles use, from three files, in a tenth of the time of ansible.builtin.setup."""
+"""Answers with the few facts our roles use, from a few files, in a tenth of the time of ansible.builtin.setup."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 ansible_facts:
-  description: distribution with its version and release, architecture, memtotal_mb, processor_vcpus.
+  description: The system with version and release, the machine, its name and resolvers, the version of Python.
   type: dict
 """
 
 import os
+import sys
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -53,6 +54,12 @@ def memory_of(text):
     """Mebibytes of memory, from /proc/meminfo (proc(5), in KiB)."""
     sizes = dict(line.split(":", 1) for line in text.splitlines())
     return int(sizes["MemTotal"].split()[0]) // 1024
+
+
+def nameservers_of(text):
+    """The resolvers of a resolv.conf (resolv.conf(5))."""
+    words = (line.split() for line in text.splitlines())
+    return [line[1] for line in words if len(line) > 1 and line[0] == "nameserver"]
 
 
 def main():
@@ -76,6 +83,9 @@ def main():
             "ansible_distribution_release": release.get("VERSION_CODENAME", ""),
             "ansible_architecture": os.uname().machine,
             "ansible_memtotal_mb": memory_of(Path("/proc/meminfo").read_text()),
+            "ansible_nodename": os.uname().nodename,
+            "ansible_python_version": ".".join(map(str, sys.version_info[:3])),
+            "ansible_dns": {"nameservers": nameservers_of(Path("/etc/resolv.conf").read_text())},
             "ansible_processor_vcpus": os.cpu_count(),
         },
     )
