@@ -107,6 +107,8 @@ class Output:
         try:
             self.file = posix.open(path, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o640)
             posix.fchmod(self.file, 0o640)
+            # Held until this process ends, however it ends: so `rota reconcile` can tell a lost run from a living one.
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             warn(f"the output cannot be kept: {error}")
             self.file = -1
@@ -188,9 +190,9 @@ def run(settings: Settings) -> int:
         return refuse(settings, start, End("failed", f"cannot take the lock: {error}", CANNOT_LOCK))
     if not held:
         return refuse(settings, start, End("skipped", stop.reason or "locked", LOCKED))
+    output = Output(f"{settings.spool}/output/{settings.identifier}", is_echoing=settings.is_echoing)
     path = f"{settings.spool}/running/{settings.identifier}.json"
     store(settings, "start", path, record(settings, start, None))
-    output = Output(f"{settings.spool}/output/{settings.identifier}", is_echoing=settings.is_echoing)
     end, report = work(settings, command, stop, output)
     finish_output(output)
     store_end(settings, record(settings, start, end, output, report))

@@ -10,7 +10,7 @@ SIZE = re.compile(r"\d+[KMGT]?")
 
 
 def parse_duration(value: object) -> timedelta:
-    """A duration from seconds or from text like `90s`, `1h 30min`, `2d`. Raises ValueError saying what would be right."""
+    """A duration from seconds or from text like `1h 30min`. Raises ValueError saying what would be right."""
     if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
         return timedelta(seconds=value)
     if isinstance(value, str) and DURATION.fullmatch(value.strip()):

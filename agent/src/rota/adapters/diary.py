@@ -1,0 +1,119 @@
+"""The diary as the agent sees it: an address that takes records."""
+
+import gzip
+import json
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rota.core.errors import RotaError
+from rota.core.record import DeployRecord, RunRecord, as_mapping
+
+MAX_RECORDS = 500
+MAX_BYTES = 8 * 1024 * 1024
+LONGEST_WAIT = 3600.0
+DEFAULT_WAIT = 30.0
+
+
+class DiaryUnreachable(RotaError):
+    """The diary does not answer; the records stay in the spool and are sent later."""
+
+
+class DiaryRefused(RotaError):
+    """The diary refuses this host's records; they stay in the spool."""
+
+
+class DiaryBusy(RotaError):
+    """The diary asks to be left alone for a while; the records stay in the spool."""
+
+    def __init__(self, detail: str, wait: float) -> None:
+        super().__init__(detail)
+        self.wait = wait
+
+
+class TooLarge(Exception):
+    """The diary takes no request of this size."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the diary said of one record: `accepted`, `unchanged` or `quarantined` with a reason."""
+
+    result: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diary:
+    """Where the records go, and as whom. `certificate` is the only one trusted; None trusts the system's."""
+
+    url: str
+    token: str
+    certificate: Path | None = None
+    timeout: float = 30.0
+
+    def send(self, records: Sequence[RunRecord | DeployRecord]) -> dict[str, Verdict]:
+        """Hand over these records. Raises DiaryUnreachable, DiaryRefused, DiaryBusy, TooLarge."""
+        try:
+            with urllib.request.urlopen(  # noqa: S310 (the catalogue admits https, and http to this host)
+                self._request(encode(records)), timeout=self.timeout, context=self._context()
+            ) as answer:
+                return verdicts(json.load(answer))
+        except urllib.error.HTTPError as error:
+            raise refusal(error) from error
+        except (OSError, ValueError) as error:
+            raise DiaryUnreachable(f"{self.url}: {getattr(error, 'reason', error)}") from error
+
+    def _request(self, body: bytes) -> urllib.request.Request:
+        if len(body) > MAX_BYTES:
+            raise TooLarge
+        headers = {
+            "Authorization": f"Bearer {self.token}",
+            "Content-Type": "application/json",
+            "Content-Encoding": "gzip",
+        }
+        return urllib.request.Request(  # noqa: S310 (as above)
+            f"{self.url}/api/v1/records", data=gzip.compress(body, compresslevel=5), headers=headers, method="POST"
+        )
+
+    def _context(self) -> ssl.SSLContext | None:
+        if not self.url.startswith("https:"):
+            return None
+        try:
+            return ssl.create_default_context(cafile=self.certificate)
+        except OSError as error:
+            raise DiaryRefused(f"the certificate {self.certificate} cannot be read: {error.strerror}") from error
+
+
+def encode(records: Sequence[RunRecord | DeployRecord]) -> bytes:
+    return json.dumps({"version": 1, "records": [as_mapping(record) for record in records]}).encode()
+
+
+def verdicts(answer: object) -> dict[str, Verdict]:
+    """The diary's answer by id. Raises ValueError when it is none."""
+    results = answer.get("results") if isinstance(answer, Mapping) else None
+    if not isinstance(results, list) or not all(isinstance(each, Mapping) for each in results):
+        raise ValueError("it answers, but not as a diary does")
+    return {str(each.get("id")): Verdict(str(each.get("result")), str(each.get("reason") or "")) for each in results}
+
+
+def refusal(error: urllib.error.HTTPError) -> Exception:
+    """The error that an HTTP status stands for."""
+    if error.code == 413:
+        return TooLarge()
+    if error.code in (429, 503):
+        wait = parse_wait(error.headers.get("Retry-After"))
+        return DiaryBusy(f"{error.url} answers {error.code}: not before {wait:.0f} s", wait)
+    if error.code in (401, 403):
+        return DiaryRefused(f"{error.url} answers {error.code}: is the token of this host known there?")
+    if 400 <= error.code < 500:
+        return DiaryRefused(f"{error.url} answers {error.code} {error.reason}")
+    return DiaryUnreachable(f"{error.url} answers {error.code} {error.reason}")
+
+
+def parse_wait(header: str | None) -> float:
+    """The seconds of a Retry-After header (RFC 9110 section 10.2.3), at most an hour; a date counts as the default."""
+    return min(float(header), LONGEST_WAIT) if header and header.strip().isdigit() else DEFAULT_WAIT

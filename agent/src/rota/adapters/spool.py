@@ -1,0 +1,217 @@
+"""The spool: run records as files, from the start of a run until long after the diary has acknowledged it."""
+
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from rota.core.errors import RotaError
+from rota.core.places import SPOOL_FOLDERS, Places
+from rota.core.record import KEEP_BYTES, BadRecord, DeployRecord, RunRecord, as_mapping, parse_record, storable
+from rota.core.status import Status
+
+MAX_RECORD = 4 * 1024 * 1024
+FOLDER_MODE = 0o3753
+"""Others may create entries in a folder, but not list it; what they create is theirs, and the group's to read."""
+OPEN_FOLDERS = ("tmp", "running", "done", "output")
+
+Record = RunRecord | DeployRecord
+
+
+class SpoolUnreadable(RotaError):
+    """The spool cannot be read."""
+
+
+class NoSuchRun(RotaError):
+    """There is no run of this id."""
+
+
+class UnsafeFile(Exception):
+    """What lies in the spool is not a plain file of a sensible size."""
+
+
+@dataclass(frozen=True)
+class Spool:
+    """The files of one host."""
+
+    folder: Path
+    spare: Path
+
+    def make(self) -> None:
+        """Make the folders that are missing; for a host they come with its role, with owner and group."""
+        for name in SPOOL_FOLDERS:
+            path = self.folder / name
+            if not path.is_dir():
+                path.mkdir(parents=True)
+                path.chmod(FOLDER_MODE if name in OPEN_FOLDERS else 0o750)
+
+    def names(self, folder: str) -> list[str]:
+        """The ids of the records in this folder, oldest first. Raises SpoolUnreadable."""
+        try:
+            entries = [path.name for path in (self.folder / folder).iterdir()]
+        except FileNotFoundError:
+            return []
+        except PermissionError as error:
+            raise SpoolUnreadable(f"{error}; become root or join the group rota") from error
+        return sorted(entry[:-5] for entry in entries if entry.endswith(".json"))
+
+    def load(self, folder: str, name: str) -> Record:
+        """The record of this id. Raises FileNotFoundError, UnsafeFile or BadRecord."""
+        text = read_plain(self.folder / folder / f"{name}.json", MAX_RECORD)
+        try:
+            mapping = json.loads(text)
+        except ValueError as error:
+            raise BadRecord(f"it is not JSON: {error}") from error
+        record = parse_record(mapping)
+        if str(record.id) != name:
+            raise BadRecord(f"'id' is {record.id}; its file is named {name}.json")
+        return record
+
+    def records(self, *folders: str) -> Iterator[Record]:
+        """The readable records of these folders; of a run in several, the one in the first folder named.
+
+        A file that vanishes meanwhile has moved on; a broken one is `rota reconcile`'s to put aside.
+        """
+        seen: set[str] = set()
+        for folder in folders:
+            for name in self.names(folder):
+                if name in seen:
+                    continue
+                try:
+                    record = self.load(folder, name)
+                except (FileNotFoundError, UnsafeFile, BadRecord):
+                    continue
+                seen.add(name)
+                yield record
+
+    def find(self, beginning: str) -> Record:
+        """The one run or deploy whose id begins, or ends, like this. Raises NoSuchRun."""
+        places = {name: folder for folder in ("running", "sent", "done") for name in self.names(folder)}
+        found = sorted(name for name in places if name.startswith(beginning) or name.endswith(beginning))
+        if len(found) != 1:
+            raise NoSuchRun(f"{beginning!r}; " + (f"{len(found)} begin or end like that" if found else "see rota runs"))
+        try:
+            return self.load(places[found[0]], found[0])
+        except (FileNotFoundError, UnsafeFile) as error:
+            raise NoSuchRun(f"{beginning!r}: {error}") from error
+
+    def output(self, record: RunRecord) -> str:
+        """What the run printed: head and tail, with a line in between when bytes were dropped there."""
+        try:
+            content = read_plain(self.folder / "output" / str(record.id), 64 * KEEP_BYTES)
+        except (FileNotFoundError, UnsafeFile):
+            return record.output
+        return join_output(content, record.output_dropped)
+
+    def store(self, record: Record, *, folder: str = "done") -> None:
+        """Put the record there whole, by rename; a run stored as done no longer runs."""
+        beside = self.folder / "tmp" / f"{record.id}.store.json"
+        write_through(beside, json.dumps(as_mapping(record)) + "\n")
+        beside.replace(self.folder / folder / f"{record.id}.json")
+        if folder == "done":
+            (self.folder / "running" / f"{record.id}.json").unlink(missing_ok=True)
+
+    def acknowledge(self, name: str) -> None:
+        """Keep the record among those the diary has."""
+        self._move(name, "sent")
+
+    def quarantine(self, name: str, reason: str, *, source: str = "done") -> None:
+        """Put a record aside that nothing can be done with, and the reason beside it."""
+        self._move(name, "quarantine", source=source)
+        (self.folder / "quarantine" / f"{name}.reason").write_text(reason + "\n", encoding="utf-8")
+
+    def take_spare(self) -> int:
+        """Move what could only be written to the spare into the spool. Returns how many."""
+        taken = 0
+        for path in sorted(self.spare.glob("*.json")) if self.spare.is_dir() else ():
+            try:
+                content = read_plain(path, MAX_RECORD)
+            except (FileNotFoundError, UnsafeFile):
+                continue
+            beside = self.folder / "tmp" / f"{path.stem}.spare.json"
+            write_through(beside, content.decode("utf-8", "replace"))
+            beside.replace(self.folder / "done" / path.name)
+            (self.folder / "running" / path.name).unlink(missing_ok=True)
+            path.unlink()
+            taken += 1
+        return taken
+
+    def _move(self, name: str, folder: str, *, source: str = "done") -> None:
+        (self.folder / source / f"{name}.json").replace(self.folder / folder / f"{name}.json")
+
+
+def spool_of(places: Places) -> Spool:
+    return Spool(folder=places.spool, spare=places.spare)
+
+
+def shippable(record: Record, output: str) -> Record:
+    """The record as the diary gets it: a run's with its output."""
+    return replace(record, output=output) if isinstance(record, RunRecord) else record
+
+
+def join_output(content: bytes, dropped: int) -> str:
+    """Head and tail as text that can be stored anywhere; what is not UTF-8 is replaced visibly."""
+    if dropped <= 0 and len(content) <= 2 * KEEP_BYTES:
+        return storable(content.decode("utf-8", "replace"))
+    head, tail = content[:KEEP_BYTES], content[KEEP_BYTES:][-KEEP_BYTES:]
+    dropped += len(content) - len(head) - len(tail)
+    # A character cut in two at the seam becomes up to three bytes of replacement marks.
+    head_text, tail_text = (fit(part.decode("utf-8", "replace")) for part in (head, tail))
+    return f"{head_text}\n[… {dropped} bytes are not kept …]\n{tail_text}"
+
+
+def fit(text: str) -> str:
+    """The storable text, cut to what the record format lets one part of an output take."""
+    return storable(text).encode()[:KEEP_BYTES].decode("utf-8", "ignore")
+
+
+def read_plain(path: Path, limit: int) -> bytes:
+    """The content of a plain file, never of what a task may have put in its place: a link, a pipe, a folder.
+
+    Raises FileNotFoundError, UnsafeFile.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnsafeFile(f"{path}: {error.strerror}") from error
+    with os.fdopen(file, "rb") as stream:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            raise UnsafeFile(f"{path} is no plain file of at most {limit} bytes")
+        return stream.read(limit)
+
+
+def write_through(path: Path, text: str) -> None:
+    """Write a new file and wait until the disk has it."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+    os.fchmod(file, 0o640)
+    with os.fdopen(file, "w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(file)
+
+
+def runs(records: Iterator[Record]) -> list[RunRecord]:
+    """Only the runs, newest first."""
+    found = [record for record in records if isinstance(record, RunRecord)]
+    return sorted(found, key=lambda run: (run.started, str(run.id)), reverse=True)
+
+
+def expired(records: Mapping[str, tuple[datetime, int]], *, now: datetime, age: timedelta, size: int) -> list[str]:
+    """The names to delete: what is older than `age`, then the oldest until the rest fits into `size` bytes."""
+    old = [name for name, (moment, _) in records.items() if now - moment > age]
+    rest = sorted(records.keys() - set(old), key=lambda name: records[name][0])
+    total = sum(records[name][1] for name in rest)
+    while rest and total > size:
+        total -= records[rest[0]][1]
+        old.append(rest.pop(0))
+    return old
+
+
+def is_over(record: Record) -> bool:
+    return not isinstance(record, RunRecord) or record.status is not Status.RUNNING

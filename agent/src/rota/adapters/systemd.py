@@ -1,0 +1,86 @@
+"""systemd: the commands Rota gives it, as lists, and what it answers."""
+
+import json
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rota.core.errors import RotaError
+
+BOOTED = Path("/run/systemd/system")
+
+
+class SystemdRefused(RotaError):
+    """systemd did not do what it was asked."""
+
+
+def is_booted() -> bool:
+    """Whether systemd runs this host (sd_booted(3))."""
+    return BOOTED.is_dir()
+
+
+def start_command(unit: str) -> list[str]:
+    return ["systemctl", "start", "--", unit]
+
+
+def reload_command() -> list[str]:
+    return ["systemctl", "daemon-reload"]
+
+
+def stop_command(units: Iterable[str]) -> list[str]:
+    return ["systemctl", "stop", "--", *units]
+
+
+def begin_command(units: Iterable[str]) -> list[str]:
+    return ["systemctl", "start", "--", *units]
+
+
+def timers_command() -> list[str]:
+    return ["systemctl", "list-timers", "--all", "--output=json", "rota-*"]
+
+
+def verify_command(paths: Iterable[Path]) -> list[str]:
+    return ["systemd-analyze", "verify", "--man=no", *map(str, paths)]
+
+
+def exposure_command(path: Path) -> list[str]:
+    return ["systemd-analyze", "security", "--offline=true", "--no-pager", "--json=off", str(path)]
+
+
+def calendar_command(expression: str, *, base: str | None = None, iterations: int = 1) -> list[str]:
+    since = [f"--base-time={base}"] if base else []
+    return ["systemd-analyze", "calendar", f"--iterations={iterations}", *since, "--", expression]
+
+
+def ask(command: Sequence[str]) -> str:
+    """What the command prints. Raises SystemdRefused with its own words."""
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise SystemdRefused(f"{command[0]} is not installed") from error
+    if answer.returncode:
+        raise SystemdRefused(f"{' '.join(command)}: {answer.stderr.strip() or answer.stdout.strip()}")
+    return answer.stdout
+
+
+def is_active(unit: str) -> bool:
+    """Whether the unit runs or is being started."""
+    answer = subprocess.run(["systemctl", "is-active", "--", unit], capture_output=True, text=True, check=False)
+    return answer.stdout.strip() in ("active", "activating", "reloading", "deactivating")
+
+
+def next_slots() -> dict[str, int]:
+    """The next elapse of each of our timers, in microseconds since 1970, by task."""
+    timers = json.loads(ask(timers_command()) or "[]")
+    prefix, suffix = "rota-task-", ".timer"
+    return {
+        timer["unit"][len(prefix) : -len(suffix)]: timer["next"]
+        for timer in timers
+        if timer["unit"].startswith(prefix) and timer.get("next")
+    }
+
+
+def complaints(command: Sequence[str]) -> list[str]:
+    """The lines a checking command writes to standard error: `systemd-analyze verify` exits 0 with warnings."""
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    return answer.stderr.splitlines()

@@ -1,0 +1,49 @@
+"""Unit files on disk: written whole, enabled by a link, and made known to a running systemd without firing anything."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from rota.adapters import systemd
+
+
+def write(path: Path, text: str, link: Path | None) -> None:
+    """Replace the unit, and enable it where it has a link to be enabled by."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.new")
+    with beside.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    beside.chmod(0o644)
+    beside.replace(path)
+    if link and not link.is_symlink():
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(f"../{path.name}")
+
+
+def remove(path: Path, link: Path | None) -> None:
+    for each in (link, path):
+        if each:
+            each.unlink(missing_ok=True)
+
+
+def touch(stamps: Iterable[Path]) -> None:
+    """Tell systemd that these timers elapsed just now."""
+    for stamp in stamps:
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
+
+
+def stop(units: Iterable[str]) -> None:
+    """Stop these timers and path units; one that systemd never loaded is stopped already."""
+    active = [unit for unit in units if systemd.is_active(unit)]
+    if active:
+        systemd.ask(systemd.stop_command(active))
+
+
+def reload_and_start(units: Iterable[str]) -> None:
+    systemd.ask(systemd.reload_command())
+    wanted = list(units)
+    if wanted:
+        systemd.ask(systemd.begin_command(wanted))

@@ -1,0 +1,75 @@
+"""What `rota check` finds wrong: schedules, commands, credentials, users, and units systemd would complain about."""
+
+import os
+import pwd
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rota.adapters import systemd
+from rota.catalogue import Catalogue
+from rota.core.places import Places
+from rota.core.task import Task
+from rota.units import unit_name
+
+OVERALL = re.compile(r"Overall exposure level for \S+: (\d+\.\d+)")
+
+
+def find_problems(catalogue: Catalogue, places: Places, units: Mapping[str, str]) -> Iterator[str]:
+    """A sentence per problem: which task, which key, what is wrong and what would be right."""
+    for task in catalogue.tasks.values():
+        yield from command_problems(task)
+        if not places.is_embedded:
+            yield from host_problems(task, places)
+            yield from schedule_problems(task)
+    if not places.is_embedded:
+        yield from unit_problems(catalogue, units)
+
+
+def command_problems(task: Task) -> Iterator[str]:
+    program = task.command[0]
+    if not os.access(program, os.X_OK):
+        yield f"task {task.name}: command: there is no program {program!r} that can be executed"
+
+
+def host_problems(task: Task, places: Places) -> Iterator[str]:
+    for name in task.credentials:
+        if not (places.credentials / name).is_file():
+            yield f"task {task.name}: credentials: {places.credentials / name} is missing"
+    if task.user and task.user not in {account.pw_name for account in pwd.getpwall()}:
+        yield f"task {task.name}: user: {task.user!r} is no user of this host"
+    for path in task.write:
+        if not Path(path).exists():
+            yield f"task {task.name}: write: {path} does not exist, so the unit would not start"
+
+
+def schedule_problems(task: Task) -> Iterator[str]:
+    for expression in task.calendars:
+        try:
+            systemd.ask(systemd.calendar_command(expression))
+        except systemd.SystemdRefused as error:
+            yield f"task {task.name}: schedule {expression!r}: {error.args[0].splitlines()[-1]}"
+
+
+def unit_problems(catalogue: Catalogue, units: Mapping[str, str]) -> Iterator[str]:
+    """What `systemd-analyze` says of the units as they would be written."""
+    with tempfile.TemporaryDirectory(prefix="rota-check-") as name:
+        folder = Path(name)
+        for unit, text in units.items():
+            (folder / unit).write_text(text, encoding="utf-8")
+        for line in systemd.complaints(systemd.verify_command(sorted(folder.iterdir()))):
+            yield f"unit: {line.replace(f'{folder}/', '')}"
+        for task in catalogue.tasks.values():
+            found = exposure_of(folder / unit_name(task.name))
+            if found > task.exposure:
+                yield (
+                    f"task {task.name}: its unit's exposure is {found}; at most {task.exposure} is allowed: take back "
+                    "what loosens it, or raise exposure"
+                )
+
+
+def exposure_of(path: Path) -> float:
+    """The exposure of a unit file, from 0 (safe) to 10."""
+    found = OVERALL.search(systemd.ask(systemd.exposure_command(path)))
+    return float(found[1]) if found else 10.0

@@ -1,0 +1,171 @@
+"""What each field of a task may hold: one reader per field, and the sentence that documents it."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+from rota.core.quantities import parse_duration, parse_size
+from rota.core.task import CatchUp, Network
+
+WORD = re.compile(r"[a-z][a-z0-9_]*")
+ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]*\$?")
+DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]+")
+VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
+CAPABILITY = re.compile(r"CAP_[A-Z_]+")
+FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+PERCENTAGE = re.compile(r"[1-9][0-9]*%")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a task: how its value is read, and what it means to whoever writes it.
+
+    `read` raises ValueError saying what would be right.
+    """
+
+    read: Callable[[object], object]
+    meaning: str
+
+
+def text(value: object) -> str:
+    if isinstance(value, str) and value.strip() and value.isprintable():
+        return value
+    raise ValueError("a line of text")
+
+
+def texts(value: object) -> tuple[str, ...]:
+    """One text or a list of them."""
+    values = [value] if isinstance(value, str) else value
+    if isinstance(values, list) and values and all(isinstance(each, str) and each.strip() for each in values):
+        return tuple(values)
+    raise ValueError("a text or a list of texts")
+
+
+def command(value: object) -> tuple[str, ...]:
+    """A program and its arguments; an argument may be empty, but none may hold a NUL or a line break."""
+    if isinstance(value, str):
+        raise ValueError("a list like [/usr/bin/program, argument]; no shell splits a text into words")
+    if not isinstance(value, list) or not value or not all(isinstance(each, str | int | float) for each in value):
+        raise ValueError("a list like [/usr/bin/program, argument]")
+    words = tuple(str(each) for each in value)
+    if not words[0].startswith("/"):
+        raise ValueError("a list whose first element is the program's whole path")
+    if any("\0" in word or "\n" in word for word in words):
+        raise ValueError("a list of arguments without line breaks")
+    return words
+
+
+def matching(pattern: re.Pattern[str], right: str) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if isinstance(value, str) and pattern.fullmatch(value):
+            return value
+        raise ValueError(right)
+
+    return read
+
+
+def all_matching(pattern: re.Pattern[str], right: str) -> Callable[[object], tuple[str, ...]]:
+    one = matching(pattern, right)
+
+    def read(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            raise ValueError(f"a list; each entry is {right}")
+        return tuple(one(each) for each in value)
+
+    return read
+
+
+def choice(choices: type[StrEnum]) -> Callable[[object], StrEnum]:
+    def read(value: object) -> StrEnum:
+        if isinstance(value, str) and value in list(choices):
+            return choices(value)
+        raise ValueError(f"one of {', '.join(choices)}")
+
+    return read
+
+
+def paths(value: object) -> tuple[PurePosixPath, ...]:
+    if isinstance(value, list) and all(isinstance(each, str) and each.startswith("/") for each in value):
+        return tuple(PurePosixPath(each) for each in value)
+    raise ValueError("a list of whole paths, each beginning with /")
+
+
+def pairs(name: re.Pattern[str], right: str) -> Callable[[object], Mapping[str, str]]:
+    def read(value: object) -> Mapping[str, str]:
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) and name.fullmatch(key) for key in value):
+            raise ValueError(right)
+        if not all(isinstance(each, str | int | float) and "\n" not in str(each) for each in value.values()):
+            raise ValueError(f"{right}, each with one line of text")
+        # YAML reads yes and no as booleans; systemd wants the words.
+        return {key: ("yes" if each else "no") if isinstance(each, bool) else str(each) for key, each in value.items()}
+
+    return read
+
+
+def whole(least: int, most: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most:
+            return value
+        raise ValueError(f"a whole number from {least} to {most}")
+
+    return read
+
+
+def exposure(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= 10:
+        return float(value)
+    raise ValueError("a number up to 10, as systemd-analyze security counts")
+
+
+def mapping(value: object) -> Mapping[str, object]:
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return value
+    raise ValueError("a mapping of settings")
+
+
+def boolean(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("true or false")
+
+
+ZONE_NAME = "a name of the time zone database like Europe/Zurich or UTC"
+
+FIELDS: Mapping[str, Field] = {
+    "task": Field(matching(re.compile(r"[a-z_]+\.[a-z0-9_]+"), "PACK.NAME"), "The pack's task to run, as `PACK.NAME`."),
+    "command": Field(command, "The program to run instead, with its arguments: a list; no shell is involved."),
+    "description": Field(text, "What the task does, in one line. A pack's task has one already."),
+    "enabled": Field(boolean, "`false` keeps the task in the catalogue and makes no units for it."),
+    "settings": Field(mapping, "The settings of a pack's task, as its documentation lists them."),
+    "schedule": Field(texts, "When to run: one `OnCalendar=` expression of systemd.time(7), or a list of them."),
+    "zone": Field(text, f"The zone of the schedule: {ZONE_NAME}. Needed unless each expression names its own."),
+    "catch_up": Field(choice(CatchUp), "After the host was down: `none`, or run the `latest` missed slot once."),
+    "spread": Field(parse_duration, "Starts up to this much later, by an amount that is stable per host and task."),
+    "timeout": Field(parse_duration, "How long a run may take; then it is asked to end and fails with `timeout`."),
+    "grace": Field(parse_duration, "How long a run that is asked to end may still take before it is killed."),
+    "lock": Field(matching(WORD, "a lower-case word"), "Tasks with the same lock never run at the same time."),
+    "lock_wait": Field(parse_duration, "How long to wait for the lock; a run that does not get it is `skipped`."),
+    "user": Field(matching(ACCOUNT, "a user of the host"), "The user to run as; without it, one made for each run."),
+    "groups": Field(all_matching(ACCOUNT, "a group of the host"), "Further groups the run belongs to."),
+    "network": Field(choice(Network), "How far sockets reach: `none`, `local` (this host) or `any`."),
+    "read": Field(paths, "What lies under `/home`, `/root` or `/run/user` and must be readable nevertheless."),
+    "write": Field(paths, "Folders and files the run may write to; everything else is read-only."),
+    "credentials": Field(
+        all_matching(FILE_NAME, "the name of a file in /etc/rota/credentials"),
+        "Secrets the run finds as files in `$CREDENTIALS_DIRECTORY`.",
+    ),
+    "environment": Field(pairs(VARIABLE, "a mapping of UPPER_CASE names"), "Environment variables; never secrets."),
+    "capabilities": Field(all_matching(CAPABILITY, "like CAP_DAC_READ_SEARCH"), "Kernel capabilities the run keeps."),
+    "service": Field(
+        pairs(DIRECTIVE, "a mapping of systemd directives"),
+        "Further lines of the unit's `[Service]` section; they win over Rota's own.",
+    ),
+    "exposure": Field(exposure, "How exposed `systemd-analyze security` may find the unit; 1.5 unless said."),
+    "memory": Field(parse_size, "How much memory the run may use (`MemoryMax=`)."),
+    "address_space": Field(parse_size, "How much address space each process may use (`LimitAS=`)."),
+    "cpu": Field(matching(PERCENTAGE, "a percentage like 50%"), "How much processor time the run may use."),
+    "processes": Field(whole(1, 100_000), "How many processes and threads the run may have."),
+    "nice": Field(whole(-20, 19), "The scheduling priority, 19 the most yielding."),
+}

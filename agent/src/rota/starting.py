@@ -1,0 +1,128 @@
+"""A run started by hand: through systemd where there is a unit, else by the runner itself; live output either way."""
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from rota.adapters import systemd
+from rota.adapters.spool import Spool
+from rota.core.errors import RotaError
+from rota.core.places import Places
+from rota.core.record import KEEP_BYTES, RunRecord
+from rota.core.status import Status
+from rota.core.task import Task
+from rota.runner import LOCKED, TIMED_OUT, make_identifier
+from rota.units import unit_name
+
+LOOK_EVERY = 0.1
+
+
+class AlreadyRunning(RotaError):
+    """The task runs already."""
+
+
+class NeverStarted(RotaError):
+    """The unit could not be started."""
+
+
+def has_unit(task: Task, places: Places) -> bool:
+    return not places.is_embedded and systemd.is_booted() and (places.units / unit_name(task.name)).is_file()
+
+
+def run_unit(task: Task, places: Places, spool: Spool) -> int:
+    """Start the task's service, print its output as it comes, and return the exit code of the work.
+
+    The run's id is chosen here and left for the runner as a mark, so that its output can be found.
+    """
+    unit = unit_name(task.name)
+    if systemd.is_active(unit):
+        raise AlreadyRunning(f"{unit}; see rota status")
+    identifier = make_identifier(time.time_ns() // 1_000_000, os.urandom(10))
+    mark = places.marks / task.name
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.write_text(identifier + "\n", encoding="ascii")
+    except PermissionError as error:
+        raise NeverStarted(f"{error}; become root") from error
+    try:
+        with subprocess.Popen(systemd.start_command(unit), stderr=subprocess.PIPE, text=True) as start:
+            follow(spool.folder / "output" / identifier, is_over=lambda: wait(start))
+            said = start.stderr.read().strip() if start.stderr else ""
+    finally:
+        mark.unlink(missing_ok=True)
+    record = find_run(spool, identifier)
+    if record is None:
+        raise NeverStarted(f"{unit}: {said or 'see systemctl status'}")
+    return exit_code(record)
+
+
+def run_here(command: list[str]) -> int:
+    """Run the task without a unit, as the present user and without a sandbox, and pass its exit code on."""
+    with subprocess.Popen(command) as runner:
+        while True:
+            try:
+                return runner.wait()
+            except KeyboardInterrupt:
+                # The terminal sent it to the runner as well, which ends the work and writes the record.
+                continue
+
+
+def wait(start: "subprocess.Popen[str]") -> bool:
+    """Whether the process is over; waits a moment for it."""
+    try:
+        start.wait(LOOK_EVERY)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def follow(path: Path, *, is_over: Callable[[], bool]) -> None:
+    """Print the file as it grows, and once more after the end."""
+    position = 0
+    is_last = False
+    while not is_last:
+        is_last = is_over()
+        position = print_from(path, position)
+
+
+def print_from(path: Path, position: int) -> int:
+    """Print what the file holds from here on. Returns the new position; a file that shrank lost its middle."""
+    try:
+        with path.open("rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size < position:
+                print("[… some bytes are not shown …]", flush=True)
+                position = KEEP_BYTES
+            stream.seek(position)
+            chunk = stream.read()
+    except FileNotFoundError:
+        return position
+    sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
+    return position + len(chunk)
+
+
+def find_run(spool: Spool, identifier: str) -> RunRecord | None:
+    for folder in ("done", "sent", "running"):
+        try:
+            record = spool.load(folder, identifier)
+        except FileNotFoundError:
+            continue
+        if isinstance(record, RunRecord) and record.id == uuid.UUID(identifier):
+            return record
+    return None
+
+
+def exit_code(record: RunRecord) -> int:
+    """What the runner itself exited with."""
+    if record.status is Status.SUCCEEDED:
+        return 0
+    if record.status is Status.SKIPPED:
+        return LOCKED
+    if record.reason == "timeout":
+        return TIMED_OUT
+    return 128 + record.signal if record.signal else record.exit_code or 1

@@ -1,0 +1,264 @@
+"""Tasks as units: the text of each, and what differs from it on this host."""
+
+import difflib
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import jinja2
+
+from rota.adapters import unit_files
+from rota.catalogue import Agent, Catalogue
+from rota.core.places import Places
+from rota.core.quantities import show_seconds
+from rota.core.task import CatchUp, Task
+
+PREFIX = "rota-task-"
+HOUSEKEEPING = (
+    "rota-ship.service",
+    "rota-ship.path",
+    "rota-ship.timer",
+    "rota-reconcile.service",
+    "rota-reconcile.timer",
+)
+OURS = re.compile(rf"{PREFIX}[a-z0-9_]+\.(service|timer|path)|{'|'.join(map(re.escape, HOUSEKEEPING))}")
+INSTALLED_IN = {".timer": "timers.target.wants", ".path": "paths.target.wants"}
+PYTHON = ("/usr/bin/python3", "-I", "-S")
+SAFE = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
+HOMES = ("/home", "/root", "/run/user")
+SAFETY_MARGIN = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What differs from the description: a unit to write and enable, or, with `after` None, to remove."""
+
+    path: Path
+    before: str | None
+    after: str | None
+
+    @property
+    def unit(self) -> str:
+        return self.path.name
+
+    @property
+    def diff(self) -> str:
+        """The difference as a unified diff."""
+        lines = difflib.unified_diff(
+            (self.before or "").splitlines(keepends=True),
+            (self.after or "").splitlines(keepends=True),
+            fromfile=str(self.path) if self.before is not None else "/dev/null",
+            tofile=str(self.path) if self.after is not None else "/dev/null",
+        )
+        return "".join(lines)
+
+
+def unit_name(task: str) -> str:
+    return f"{PREFIX}{task}.service"
+
+
+def compile_units(catalogue: Catalogue, places: Places, *, package: Path) -> dict[str, str]:
+    """The text of every unit this host should have, by name. `package` is where the running Rota lies."""
+    units: dict[str, str] = {}
+    for task in catalogue.tasks.values():
+        units[unit_name(task.name)] = compile_service(task, catalogue.agent, places, package=package)
+        if task.schedule:
+            units[f"{PREFIX}{task.name}.timer"] = compile_timer(task)
+    return units | compile_housekeeping(catalogue.agent, places)
+
+
+def compile_service(task: Task, agent: Agent, places: Places, *, package: Path) -> str:
+    """The service of one task; its runner gets a hash of everything else in it."""
+    text = render_service(task, agent, places, package=package, unit_hash="")
+    return render_service(
+        task, agent, places, package=package, unit_hash=hashlib.sha256(text.encode()).hexdigest()[:12]
+    )
+
+
+def render_service(task: Task, agent: Agent, places: Places, *, package: Path, unit_hash: str) -> str:
+    limit = task.timeout.total_seconds() + task.grace.total_seconds() + task.lock_wait.total_seconds()
+    arguments = runner_arguments(task, agent, places, trigger="timer", unit_hash=unit_hash)
+    return template("task.service.j2").render(
+        task=task,
+        places=places,
+        description=specifiers(task.description),
+        exec_start=exec_start([*runner_command(package), *arguments, "--", *task.command]),
+        environment=environment_lines({"LANG": "C.UTF-8", **task.environment}),
+        start_limit=f"{limit + SAFETY_MARGIN:g}",
+        stop_limit=f"{task.grace.total_seconds() + SAFETY_MARGIN / 2:g}",
+        is_home=is_home,
+    )
+
+
+def compile_timer(task: Task) -> str:
+    return template("task.timer.j2").render(
+        task=task,
+        description=specifiers(task.description),
+        spread=show_seconds(task.spread) if task.spread else "",
+    )
+
+
+def compile_housekeeping(agent: Agent, places: Places) -> dict[str, str]:
+    """Shipping, which only a host with a diary has, and reconciling."""
+    units: dict[str, str] = {}
+    if agent.diary:
+        words = {"description": "Send run records to the diary", "places": places}
+        command = "/usr/local/bin/rota ship"
+        units["rota-ship.service"] = template("housekeeping.service.j2").render(words, command=command, is_remote=True)
+        units["rota-ship.path"] = template("ship.path.j2").render(words)
+        units["rota-ship.timer"] = template("housekeeping.timer.j2").render(words, after_boot="30s", every="2min")
+    words = {"description": "Close lost runs and remove old records", "places": places}
+    command = "/usr/local/bin/rota reconcile"
+    units["rota-reconcile.service"] = template("housekeeping.service.j2").render(
+        words, command=command, is_remote=False
+    )
+    units["rota-reconcile.timer"] = template("housekeeping.timer.j2").render(words, after_boot="20s", every="10min")
+    return units
+
+
+def runner_command(package: Path) -> list[str]:
+    """Start the runner from its compiled form: as a script it would be compiled anew for each run, 4 ms every time."""
+    return [*PYTHON, "-c", f"import sys; sys.path.append({str(package)!r}); from runner import main; main()"]
+
+
+def runner_arguments(task: Task, agent: Agent, places: Places, *, trigger: str, unit_hash: str) -> list[str]:
+    """Everything the runner must know."""
+    values = {
+        "task": task.name,
+        "pack": task.pack or "",
+        "host": agent.host,
+        "environment": agent.environment.value,
+        "spool": str(places.spool),
+        "spare": str(places.spare),
+        "lock": str(places.lock(task.lock_name)),
+        "lock_wait": show_seconds(task.lock_wait),
+        "timeout": show_seconds(task.timeout),
+        "grace": show_seconds(task.grace),
+        "trigger": trigger,
+        "mark": "" if places.is_embedded else str(places.marks / task.name),
+        "current": "" if places.is_embedded else str(places.current),
+        "hash": unit_hash,
+    }
+    return [f"{key}={value}" for key, value in values.items() if value]
+
+
+def through_current(path: Path, places: Places) -> Path:
+    """The same file through the link to the current release, where it lies in a release: units outlive deploys."""
+    if not path.is_relative_to(places.releases):
+        return path
+    return places.current.joinpath(*path.relative_to(places.releases).parts[1:])
+
+
+def exec_start(words: Sequence[str]) -> str:
+    """The value of an ExecStart= for exactly these words; the colon keeps `$` from being read as a variable.
+
+    systemd.service(5), COMMAND LINES.
+    """
+    return ":" + " ".join(quote(word) for word in words)
+
+
+def quote(word: str) -> str:
+    escaped = specifiers(word)
+    if SAFE.fullmatch(word):
+        return escaped
+    escaped = escaped.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    return f'"{escaped}"'
+
+
+def specifiers(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def environment_lines(variables: Mapping[str, str]) -> list[str]:
+    return [quote(f"{name}={value}") for name, value in variables.items()]
+
+
+def is_home(path: PurePosixPath) -> bool:
+    return any(path.is_relative_to(home) for home in HOMES)
+
+
+def template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("rota"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # noqa: S701 (unit files are not HTML; `quote` and `specifiers` escape for systemd)
+        keep_trailing_newline=True,
+    )
+    environment.filters["lower_first"] = lambda text: text[:1].lower() + text[1:]
+    return environment.get_template(name)
+
+
+def find_changes(units: Mapping[str, str], folder: Path) -> list[Change]:
+    """What is missing, differs, or is ours and no longer described, in this folder of unit files.
+
+    A file that is not enabled counts as missing: enabling is a link beside it, written together with it.
+    """
+    changes = [
+        Change(path=folder / name, before=read_unit(folder / name), after=text)
+        for name, text in sorted(units.items())
+        if read_unit(folder / name) != text or not is_enabled(folder / name)
+    ]
+    gone = sorted(name for name in present_units(folder) if name not in units)
+    return changes + [Change(path=folder / name, before=read_unit(folder / name), after=None) for name in gone]
+
+
+def present_units(folder: Path) -> set[str]:
+    """The names of our units and of links to them."""
+    places = [folder, *(folder / wants for wants in INSTALLED_IN.values())]
+    return {path.name for place in places if place.is_dir() for path in place.iterdir() if OURS.fullmatch(path.name)}
+
+
+def read_unit(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def wants_link(path: Path) -> Path | None:
+    """The link that enables this unit, or None for one that others start."""
+    folder = INSTALLED_IN.get(path.suffix)
+    return path.parent / folder / path.name if folder else None
+
+
+def is_enabled(path: Path) -> bool:
+    link = wants_link(path)
+    return link is None or link.is_symlink()
+
+
+def to_restart(changes: Iterable[Change]) -> list[str]:
+    """The timers and path units that must be stopped before a reload and started after it."""
+    return [change.unit for change in changes if change.path.suffix in INSTALLED_IN]
+
+
+def stamps(changes: Iterable[Change], catalogue: Catalogue, places: Places) -> list[Path]:
+    """The stamps to set to now, so that a changed timer does not make up for slots it never had.
+
+    systemd compares a persistent timer's new schedule with its stamp when it is reloaded or started; 252 fires at once
+    if the new schedule had a slot since.
+    """
+    changed = {change.unit for change in changes if change.after is not None}
+    return [
+        places.stamps / f"stamp-{PREFIX}{task.name}.timer"
+        for task in catalogue.tasks.values()
+        if task.catch_up is CatchUp.LATEST and f"{PREFIX}{task.name}.timer" in changed
+    ]
+
+
+def apply(changes: Sequence[Change], catalogue: Catalogue, places: Places, *, is_live: bool) -> None:
+    """Bring the unit files to the described state; in a live systemd stop, stamp, reload and start what changed.
+
+    A service that runs meanwhile goes on undisturbed.
+    """
+    restarted = to_restart(changes)
+    if is_live:
+        unit_files.stop(restarted)
+    for change in changes:
+        link = wants_link(change.path)
+        if change.after is None:
+            unit_files.remove(change.path, link)
+        else:
+            unit_files.write(change.path, change.after, link)
+    if is_live and changes:
+        unit_files.touch(stamps(changes, catalogue, places))
+        wanted = {change.unit for change in changes if change.after is not None}
+        unit_files.reload_and_start(unit for unit in restarted if unit in wanted)
