@@ -16,7 +16,6 @@ from provision.errors import OperatorError
 from provision.inventory import ENVIRONMENTS, Inventory, UnknownEnvironment, load, render_hosts
 from provision.secret_table import (
     ALL,
-    TABLE,
     Circumstances,
     Secret,
     declared,
@@ -66,7 +65,7 @@ def make(inventory: Inventory, root: Path, now: datetime) -> tuple[Inventory, li
     names every host (its key stays). Returns the inventory as it is afterwards.
     """
     _refuse_the_example(inventory)
-    with _locked(inventory, root):
+    with locked(inventory, root):
         password = vault.read_password(vault_password_file(inventory, root))
         texts = {group: _text(inventory, group, password) for group in (ALL, *ENVIRONMENTS)}
         values = {group: vault.parse(text, vault.vault_path(inventory, group)) for group, text in texts.items()}
@@ -207,7 +206,7 @@ def edit(inventory: Inventory, root: Path, group: str) -> list[Change]:
     """
     _refuse_the_example(inventory)
     path = _existing_vault(inventory, root, group)
-    with _locked(inventory, root):
+    with locked(inventory, root):
         key = vault_password_file(inventory, root)
         password = vault.read_password(key)
         before = vault.decrypt(path, password)
@@ -252,30 +251,53 @@ def _check_edit(text: str, copy: Path, group: str) -> None:
 # -- replacing
 
 
-def rotate(inventory: Inventory, root: Path, variable: str, group: str, now: datetime) -> Path | None:
+def rotate(
+    inventory: Inventory, root: Path, variable: str, group: str, now: datetime, *, host: str | None = None
+) -> Path | None:
     """Replace one secret by a new one; the old one is in the numbered file this returns.
 
+    With `host` only that host's entry of a secret per host. A key takes its certificate with it.
     Raises NotRotated for a secret that is bound to something outside the vault.
     """
-    secret = next((one for one in TABLE if one.variable == variable and group in one.groups), None)
+    _refuse_rotation(variable, group)
+    with locked(inventory, root):
+        password = vault.read_password(vault_password_file(inventory, root))
+        text = _text(inventory, group, password)
+        path = vault.vault_path(inventory, group)
+        values = vault.parse(text, path)
+        gathered = gather_connections(inventory, vault.read(vault.vault_path(inventory, ALL), password))
+        present = without(values, variable, host)
+        updates: dict[str, Any] = {}
+        for secret in declared(group):
+            if secret.variable in (variable, secret_follows(variable)):
+                circumstances = Circumstances(inventory, group, gathered, {**present, **updates}, now)
+                updates[secret.variable] = secret.make(circumstances)
+        return vault.replace(path, vault.with_values(text, updates), password)
+
+
+def without(values: Mapping[str, Any], variable: str, host: str | None) -> dict[str, Any]:
+    """The values less one variable, or less one host's entry in it. Raises NotRotated when there is no such entry."""
+    rest = {name: value for name, value in values.items() if name != variable}
+    if host is None:
+        return rest
+    entries = values.get(variable)
+    if not isinstance(entries, dict) or host not in entries:
+        raise NotRotated(f"{variable} has no entry for {host!r}")
+    return {**rest, variable: {name: value for name, value in entries.items() if name != host}}
+
+
+def secret_follows(variable: str) -> str | None:
+    """The secret that has to be made anew after another: a certificate is one of a key."""
+    return "web_certificate" if variable == "web_key" else None
+
+
+def _refuse_rotation(variable: str, group: str) -> None:
+    secret = next((one for one in declared(group) if one.variable == variable), None)
     if secret is None:
         known = ", ".join(one.variable for one in declared(group)) or "none"
         raise NotRotated(f"{group} has no {variable!r}; it has: {known}")
     if secret.fixed:
         raise NotRotated(f"{variable}: {secret.fixed}")
-    with _locked(inventory, root):
-        password = vault.read_password(vault_password_file(inventory, root))
-        text = _text(inventory, group, password)
-        path = vault.vault_path(inventory, group)
-        present = {name: value for name, value in vault.parse(text, path).items() if name != variable}
-        gathered = gather_connections(inventory, vault.read(vault.vault_path(inventory, ALL), password))
-        updates = {variable: secret.make(Circumstances(inventory, group, gathered, present, now))}
-        if variable == "web_key":  # a certificate is one of a key
-            circumstances = Circumstances(inventory, group, gathered, {**present, **updates}, now)
-            updates |= {
-                one.variable: one.make(circumstances) for one in declared(group) if one.variable == "web_certificate"
-            }
-        return vault.replace(path, vault.with_values(text, updates), password)
 
 
 def rekey(inventory: Inventory, root: Path, new_password: bytes) -> list[Path]:
@@ -284,7 +306,7 @@ def rekey(inventory: Inventory, root: Path, new_password: bytes) -> list[Path]:
     Killed in the middle it is run again: vaults that the new password opens already are passed over.
     The numbered older states keep the old password.
     """
-    with _locked(inventory, root):
+    with locked(inventory, root):
         old = vault.read_password(vault_password_file(inventory, root))
         paths = [path for group in (ALL, *ENVIRONMENTS) if (path := vault.vault_path(inventory, group)).exists()]
         texts = {path: vault.decrypt(path, old) for path in paths if not _opens(path, new_password)}
@@ -330,6 +352,22 @@ def check_command(inventory: Inventory, root: Path) -> int:
     return 1 if findings else 0
 
 
+def rotate_command(inventory: Inventory, root: Path, variable: str, group: str, host: str | None = None) -> None:
+    """Replace one secret, and say where the old one is and what brings the new one to the hosts."""
+    older = rotate(inventory, root, variable, group, datetime.now(UTC), host=host)
+    where = f"; the value before is in {os.path.relpath(older, root)}" if older else ""
+    print(f"{group}: {variable} replaced{where}")
+    print("`fab ENV provision` brings it to the hosts.")
+
+
+def rekey_command(inventory: Inventory, root: Path, new_password_file: Path) -> None:
+    """Encrypt every vault with the password of another file or script."""
+    for path in rekey(inventory, root, vault.read_password(new_password_file)):
+        print(f"{os.path.relpath(path, root)}: encrypted anew")
+    if vault_password_file(inventory, root) != root / ".rota" / inventory.name / "vault_password":
+        print(f"Now let {vault.PASSWORD_VARIABLE} name {new_password_file}.")
+
+
 def _refuse_the_example(inventory: Inventory) -> None:
     if inventory.name == "example":
         raise ExampleOnly(f"`cp -a {inventory.folder} {inventory.folder.parent}/NAME`, and name your own hosts there")
@@ -348,7 +386,7 @@ def _close_files(inventory: Inventory) -> None:
 
 
 @contextmanager
-def _locked(inventory: Inventory, root: Path) -> Iterator[None]:
+def locked(inventory: Inventory, root: Path) -> Iterator[None]:
     """One change at a time: two would each write back what it read. The lock dies with its holder."""
     folder = root / ".rota" / inventory.name
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

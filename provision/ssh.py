@@ -19,7 +19,6 @@ KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa
 SCAN_SECONDS = 5
 SOCKET_PATH_LIMIT = 108 - 18  # sun_path, less what ssh appends while it makes the socket
 RENDERING = 1  # counted up when the text below changes, so that cached renderings are made anew
-INCLUDE = "Include ~/.ssh/config.d/rota-*"
 
 _ADDRESS = re.compile(r"[0-9A-Za-z][0-9A-Za-z.:-]{0,254}")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}")
@@ -331,6 +330,11 @@ def forget(inventory: Inventory, found: Mapping[str, Connection], host: str, typ
 # -- the operator's own ~/.ssh
 
 
+def include_line(home: Path) -> str:
+    """The one line in ~/.ssh/config that brings in the files of all inventories."""
+    return f'Include "{home}/.ssh/config.d/rota-*"'
+
+
 def install(inventory: Inventory, root: Path, home: Path) -> Path:
     """Make plain `ssh HOST` work for the operator: a file in ~/.ssh/config.d, and one Include line.
 
@@ -345,9 +349,9 @@ def install(inventory: Inventory, root: Path, home: Path) -> Path:
         write_private(path, text)
     config = (home / ".ssh" / "config").resolve()  # often a link into a folder of settings
     lines = config.read_text(encoding="utf-8") if config.exists() else ""
-    if INCLUDE not in lines.splitlines():
+    if include_line(home) not in lines.splitlines():
         # First, because an Include after a Host line belongs to that host.
-        write_private(config, f"{INCLUDE}\n{lines}")
+        write_private(config, f"{include_line(home)}\n{lines}")
     return path
 
 
@@ -360,7 +364,7 @@ def uninstall(inventory: Inventory, home: Path) -> bool:
     config = (home / ".ssh" / "config").resolve()
     if config.exists() and not list(folder.glob("rota-*")):
         lines = config.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.rstrip("\n") != INCLUDE]
+        kept = [line for line in lines if line.rstrip("\n") != include_line(home)]
         if kept != lines:
             write_private(config, "".join(kept))
     return found
