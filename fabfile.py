@@ -389,7 +389,7 @@ def edit(context: Context, environment: str) -> None:
     from provision import secrets
 
     with sentences():
-        secrets.edit(load_inventory(context), ROOT, environment)
+        secrets.edit_command(load_inventory(context), ROOT, environment)
 
 
 @task
@@ -419,6 +419,24 @@ def forget(context: Context, host: str) -> None:
         ssh.forget_command(load_inventory(context), ROOT, host)
 
 
+@task(positional=["variable", "environment"])
+def rotate(context: Context, variable: str, environment: str, host: str = "") -> None:
+    """Replace a secret, or one host's part of it."""
+    from provision import secrets
+
+    with sentences():
+        secrets.rotate_command(load_inventory(context), ROOT, variable, environment, host or None)
+
+
+@task(positional=["file"])
+def rekey(context: Context, file: str) -> None:
+    """Encrypt all vaults with the password in FILE."""
+    from provision import secrets
+
+    with sentences():
+        secrets.rekey_command(load_inventory(context), ROOT, Path(file))
+
+
 namespace = Collection(
     development, staging, production, backup,
     provision, deploy, rollback, releases, verify,
@@ -428,7 +446,7 @@ namespace = Collection(
     auto_dash_names=False,
 )  # fmt: skip
 namespace.add_collection(Collection("lab", up, down, reset, lab_status, cut, heal))
-namespace.add_collection(Collection("secrets", make, edit, check, trust, forget))
+namespace.add_collection(Collection("secrets", make, edit, check, trust, forget, rotate, rekey))
 namespace.configure({"rota": {"inventory": "lab"}})
 
 

@@ -19,8 +19,8 @@ _MAKE = "`fab secrets.make` puts it right"
 class Problem(StrEnum):
     """What can be wrong with a secret or with the file that holds it."""
 
-    NO_PASSWORD = "no password"  # noqa: S105
-    WRONG_PASSWORD = "wrong password"  # noqa: S105
+    NO_PASSWORD = "no password"  # noqa: S105 - what is wrong, not a password
+    WRONG_PASSWORD = "wrong password"  # noqa: S105 - what is wrong, not a password
     DAMAGED = "damaged"
     PLAIN = "not encrypted"
     MISSING = "missing"

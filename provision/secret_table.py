@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from provision.inventory import ENVIRONMENTS, Inventory
+from provision.inventory import ENVIRONMENTS, Inventory, read_yaml
 
 SUPPLIED = "supplied by you: "
 ALL = "all"
@@ -30,9 +30,16 @@ class Circumstances:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names and addresses under which these hosts are reached."""
+        """The names and addresses under which these hosts are reached, none twice."""
         addresses = [str(self.connections.get(host, {}).get("address", SUPPLIED)) for host in self.hosts]
-        return (*self.hosts, *(one for one in addresses if not is_placeholder(one) and one not in self.hosts))
+        known = [address for address in addresses if not is_placeholder(address)]
+        return tuple(dict.fromkeys([*self.hosts, *known, *self._own_names()]))
+
+    def _own_names(self) -> list[str]:
+        """What `web_names` of the environment says, when it is a plain list: a name that visitors know."""
+        path = self.inventory.folder / "group_vars" / self.group / "main.yml"
+        names = (read_yaml(path) or {}).get("web_names") if path.exists() else None
+        return [str(name) for name in names if "{{" not in str(name)] if isinstance(names, list) else []
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Secrets in vaults: made, edited and replaced, never shown."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -210,22 +211,43 @@ def edit(inventory: Inventory, root: Path, group: str) -> list[Change]:
         key = vault_password_file(inventory, root)
         password = vault.read_password(key)
         before = vault.decrypt(path, password)
-        copy = root / ".rota" / inventory.name / "edit" / group / "vault.yml"
+        copy = _copy_of(path, root / ".rota" / inventory.name / "edit" / group)
         if not copy.exists():
             copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             vault.write_private(copy, vault.encrypt(before, password))
-        subprocess.run(edit_command(copy, key), check=True)
+        _open_editor(copy, key)
         after = vault.decrypt(copy, password)
         _check_edit(after, copy, group)
         if after != before:
             vault.replace(path, after, password)
         shutil.rmtree(copy.parent)
-    return make(inventory, root, datetime.now(UTC))[1]
+    after_edit, changes = make(inventory, root, datetime.now(UTC))
+    if group == ALL and after != before:
+        _bring_pins_up_to_date(after_edit, vault.parse(after, path))
+    return changes
 
 
-def edit_command(path: Path, password_file: Path) -> list[str]:
+def _bring_pins_up_to_date(inventory: Inventory, values: Mapping[str, Any]) -> None:
+    """A host that moved keeps its key under its new address; one that went takes its key with it."""
+    entries = values.get(ssh.CONNECTIONS) or {}
+    filled_in = {host: entry for host, entry in entries.items() if not is_placeholder(entry)}
+    ssh.pin(inventory, ssh.parse_connections(filled_in), {})
+
+
+def editor_command(path: Path, password_file: Path) -> list[str]:
     """The argument list that opens a vault file in $EDITOR."""
     return ["ansible-vault", "edit", "--vault-password-file", str(password_file), str(path)]
+
+
+def _copy_of(path: Path, folder: Path) -> Path:
+    """Where the copy of this state of the vault is edited: text kept from an older state must not undo a newer."""
+    return folder / f"{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}.yml"
+
+
+def _open_editor(copy: Path, key: Path) -> None:
+    code = subprocess.run(editor_command(copy, key), check=False).returncode
+    if code != 0:
+        raise BadEdit(f"ansible-vault ended with exit code {code}")
 
 
 def _existing_vault(inventory: Inventory, root: Path, group: str) -> Path:
@@ -338,6 +360,12 @@ def make_command(inventory: Inventory, root: Path) -> None:
         print("Every secret is there; nothing was changed.")
     if after.all_hosts != inventory.all_hosts:
         print(f"hosts.yml now names: {', '.join(after.all_hosts)}")
+
+
+def edit_command(inventory: Inventory, root: Path, group: str) -> None:
+    """Open one vault in $EDITOR, and say what followed from the edit."""
+    for change in edit(inventory, root, group):
+        print(change)
 
 
 def check_command(inventory: Inventory, root: Path) -> int:

@@ -253,6 +253,8 @@ def pin(inventory: Inventory, found: Mapping[str, Connection], keys: Mapping[str
         if pinned.get(host, key) != key:
             raise HostKeyChanged(_what_to_do(host, pinned[host], key))
     text = render_known_hosts({**pinned, **keys}, found)
+    if not (pinned or keys):
+        return
     if not inventory.known_hosts.exists() or inventory.known_hosts.read_text(encoding="utf-8") != text:
         write_private(inventory.known_hosts, text)
 

@@ -198,6 +198,8 @@ def key_of(root: Path) -> Path:
 def test_a_host_that_goes_loses_its_token_and_its_name(
     made: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    key = ssh.HostKey("ssh-ed25519", "AAAA")
+    ssh.pin(made, ssh.connections(made, tmp_path), {"staging": key, "backup": key})
     editor(tmp_path, monkeypatch, "import re; text = re.sub(r'  staging:\\n(    .*\\n)+', '', text, count=1)")
 
     secrets.edit(made, tmp_path, "all")
@@ -205,6 +207,7 @@ def test_a_host_that_goes_loses_its_token_and_its_name(
     after = load("acme", tmp_path)
     assert after.environments == ("development", "production", "backup")
     assert "staging" not in held(after, "all")["agent_diary_tokens"]
+    assert set(ssh.pinned_keys(after)) == {"backup"}
     assert check(after, tmp_path, NOW) == []
 
 
@@ -484,6 +487,16 @@ def test_the_certificate_serves_the_hosts_of_its_environment_and_no_others(made:
     assert inspect(held(made, "production")["web_certificate"]).names == {"production", "www.example.org"}
 
 
+def test_a_name_that_visitors_know_comes_into_the_certificate(made: Inventory, tmp_path: Path) -> None:
+    settings = tmp_path / "group_vars" / "production" / "main.yml"
+    settings.write_text("web_names: ['{{ inventory_hostname }}', diary.example.org]\n")
+
+    secrets.make(made, tmp_path, NOW)
+
+    names = inspect(held(made, "production")["web_certificate"]).names
+    assert names == {"production", "www.example.org", "diary.example.org"}
+
+
 def test_a_certificate_of_your_own_is_left_alone(made: Inventory, tmp_path: Path) -> None:
     key, own = tmp_path / "own.key", tmp_path / "own.pem"
     subject = ["-subj", "/CN=diary.example.org", "-addext", "subjectAltName=DNS:diary.example.org"]
@@ -500,6 +513,18 @@ def test_a_certificate_of_your_own_is_left_alone(made: Inventory, tmp_path: Path
 # -- editing
 
 
+def test_a_host_that_moves_keeps_its_pinned_key(
+    made: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh.pin(made, ssh.connections(made, tmp_path), {"staging": ssh.HostKey("ssh-ed25519", "AAAA")})
+    editor(tmp_path, monkeypatch, "text = text.replace('192.0.2.20', '192.0.2.21')")
+
+    secrets.edit(made, tmp_path, "all")
+
+    assert made.known_hosts.read_text() == "staging,192.0.2.21 ssh-ed25519 AAAA\n"
+    assert "192.0.2.21" in inspect(held(made, "staging")["web_certificate"]).names
+
+
 def test_an_edit_that_cannot_be_used_leaves_the_vault_and_keeps_the_work(
     made: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -511,7 +536,7 @@ def test_an_edit_that_cannot_be_used_leaves_the_vault_and_keeps_the_work(
 
     assert "hunter2" not in str(caught.value)
     assert vault.vault_path(made, "staging").read_bytes() == before
-    kept = [path for path in (tmp_path / ".rota").rglob("*") if path.is_file() and path.name == "vault.yml"]
+    kept = [path for path in (tmp_path / ".rota").rglob("*") if path.is_file() and path.parent.parent.name == "edit"]
     assert [path.read_text().startswith(vault.HEADER) for path in kept] == [True]
     editor(tmp_path, monkeypatch, "text = text.replace('[hunter2', 'fine')")
     secrets.edit(made, tmp_path, "staging")
@@ -527,6 +552,32 @@ def test_an_edit_without_a_change_changes_nothing(
 
     assert secrets.edit(made, tmp_path, "all") == []
     assert vault.vault_path(made, "all").read_bytes() == before
+
+
+def test_an_edit_cut_short_does_not_undo_what_came_after_it(
+    made: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor(tmp_path, monkeypatch, "text += 'new_line: ['")
+    with pytest.raises(secrets.BadEdit):
+        secrets.edit(made, tmp_path, "staging")
+    secrets.rotate(made, tmp_path, "diary_secret_key", "staging", NOW)
+    rotated = held(made, "staging")
+    editor(tmp_path, monkeypatch, "text += 'note: fine\\n'")
+
+    secrets.edit(made, tmp_path, "staging")
+
+    assert held(made, "staging") == {**rotated, "note": "fine"}
+
+
+def test_an_editor_that_fails_leaves_the_vault(
+    made: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = vault.vault_path(made, "staging").read_bytes()
+    editor(tmp_path, monkeypatch, "sys.exit(1)")
+
+    secrets.edit(made, tmp_path, "staging")
+
+    assert vault.vault_path(made, "staging").read_bytes() == before
 
 
 def test_an_unknown_vault_names_the_known_ones(made: Inventory, tmp_path: Path) -> None:
@@ -699,10 +750,45 @@ def test_no_secret_is_committed_with_the_repository() -> None:
     assert [path for path in listed.splitlines() if re.search(r"vault_password|vault\.yml|\.rota/|~$", path)] == []
 
 
+def roles_options() -> dict[str, dict[str, Any]]:
+    """Every variable of every role, as its argument specs describe it."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
+        for entry in yaml.safe_load(path.read_text())["argument_specs"].values():
+            found |= entry.get("options") or {}
+    return found
+
+
+def settings_text() -> dict[str, str]:
+    """Every top-level setting of the shared group_vars, with its text."""
+    found: dict[str, str] = {}
+    for path in ROOT.glob("group_vars/*/*.yml"):
+        if not path.read_text().startswith(vault.HEADER):
+            found |= {name: str(value) for name, value in (yaml.safe_load(path.read_text()) or {}).items()}
+    return found
+
+
+def test_every_secret_of_a_role_comes_from_a_vault() -> None:
+    declared = {secret.variable for secret in TABLE}
+    derived = set(settings_text())
+    hidden = {name for name, option in roles_options().items() if option.get("no_log")}
+
+    assert hidden - declared - derived == set()
+    assert declared & derived == set(), "the vault is the only home of a secret"
+
+
+def test_every_declared_secret_is_used_by_a_role_or_a_setting() -> None:
+    options, settings = roles_options(), " ".join(settings_text().values())
+    roles = {path.name for path in (ROOT / "roles").glob("*")}
+    for secret in TABLE:
+        if secret.variable.split("_")[0] in roles:
+            assert secret.variable in options or secret.variable in settings, secret.variable
+
+
 def test_the_guide_names_every_secret_and_command() -> None:
     guide = (ROOT / "docs" / "secrets.md").read_text()
     for secret in TABLE:
         assert f"`{secret.variable}`" in guide
         assert secret.meaning in guide
     for command in ("make", "edit", "check", "trust", "forget", "rotate", "rekey"):
-        assert f"fab secrets.{command}" in guide
+        assert f"secrets.{command}" in guide
