@@ -1,6 +1,5 @@
 """The catalogue: what packs declare and `/etc/rota/*.yml` switches on, as validated tasks."""
 
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -15,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
+from rota.core.catalogue import Agent, Catalogue, nearest
 from rota.core.errors import RotaError
 from rota.core.fields import FIELDS, ZONE_NAME
 from rota.core.record import TASK_NAME
@@ -28,36 +28,6 @@ DIARY_KEYS = ("url", "certificate")
 
 class BadConfiguration(RotaError):
     """The configuration cannot be used."""
-
-
-class UnknownTask(RotaError):
-    """There is no task of this name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Agent:
-    """Who this host is, and where its records go. `certificate` is the diary's pinned one; None trusts the system's."""
-
-    host: str
-    environment: Environment
-    diary: str | None = None
-    certificate: Path | None = None
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """All tasks of a host, and the host itself."""
-
-    agent: Agent
-    tasks: Mapping[str, Task]
-
-    def task(self, name: str) -> Task:
-        """The task of this name, which may be written with hyphens. Raises UnknownTask."""
-        try:
-            return self.tasks[name.replace("-", "_")]
-        except KeyError:
-            known = ", ".join(self.tasks) or "none; see docs/tasks.md for how to declare one"
-            raise UnknownTask(f"{name!r}{nearest(name, self.tasks)}; there are: {known}") from None
 
 
 @dataclass(frozen=True)
@@ -355,9 +325,3 @@ def refuse_unknown(content: Mapping[str, object], known: Iterable[str], where: s
             raise BadConfiguration(
                 f"{where}: unknown key {key!r}{nearest(str(key), names)}; keys are: {', '.join(names)}"
             )
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`, did you mean 'x'?` when a known name is like this one."""
-    found = difflib.get_close_matches(name, [str(each) for each in known], n=1)
-    return f", did you mean {found[0]!r}?" if found else ""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rota.adapters import systemd
-from rota.catalogue import Catalogue
+from rota.core.catalogue import Catalogue
 from rota.core.places import Places
 from rota.core.task import Task
 from rota.units import unit_name

@@ -19,8 +19,9 @@ from rota.adapters.diary import Diary, DiaryRefused
 from rota.adapters.reconciling import read_boot_id, reconcile
 from rota.adapters.shipping import ship
 from rota.adapters.spool import Spool, runs, spool_of
-from rota.catalogue import Catalogue, discover, load
+from rota.catalogue import discover, load
 from rota.core import places as layout
+from rota.core.catalogue import Catalogue
 from rota.core.errors import RotaError
 from rota.core.places import Places
 from rota.core.quantities import parse_duration, show_duration

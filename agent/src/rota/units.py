@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import jinja2
 
 from rota.adapters import unit_files
-from rota.catalogue import Agent, Catalogue
+from rota.core.catalogue import Agent, Catalogue
 from rota.core.places import Places
 from rota.core.quantities import show_seconds
 from rota.core.task import CatchUp, Task

@@ -1,0 +1,46 @@
+"""The catalogue as a value: all tasks of a host, by name, and who the host is."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rota.core.errors import RotaError
+from rota.core.status import Environment
+from rota.core.task import Task
+
+
+class UnknownTask(RotaError):
+    """There is no task of this name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agent:
+    """Who this host is, and where its records go. `certificate` is the diary's pinned one; None trusts the system's."""
+
+    host: str
+    environment: Environment
+    diary: str | None = None
+    certificate: Path | None = None
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All tasks of a host, and the host itself."""
+
+    agent: Agent
+    tasks: Mapping[str, Task]
+
+    def task(self, name: str) -> Task:
+        """The task of this name, which may be written with hyphens. Raises UnknownTask."""
+        try:
+            return self.tasks[name.replace("-", "_")]
+        except KeyError:
+            known = ", ".join(self.tasks) or "none; see docs/tasks.md for how to declare one"
+            raise UnknownTask(f"{name!r}{nearest(name, self.tasks)}; there are: {known}") from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """`, did you mean 'x'?` when a known name is like this one."""
+    found = difflib.get_close_matches(name, [str(each) for each in known], n=1)
+    return f", did you mean {found[0]!r}?" if found else ""

@@ -1,0 +1,1 @@
+"""Logs, and the health of the host they come from."""

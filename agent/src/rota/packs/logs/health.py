@@ -1,0 +1,96 @@
+"""What is measured on a host, read from the kernel, systemd and certificate files."""
+
+import os
+import re
+import ssl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+REAL_FILE_SYSTEMS = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "vfat", "overlay"})
+PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Fill:
+    """How full one file system is, in percent of what ordinary users may fill."""
+
+    mount: str
+    space: float
+    inodes: float
+
+
+def mounts(text: str) -> list[str]:
+    """The mount points of /proc/self/mounts that hold files of their own, each device once."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        device, mount, kind, *_ = line.split()
+        if kind in REAL_FILE_SYSTEMS:
+            found.setdefault(f"{device} {kind}", mount.replace("\\040", " "))
+    return sorted(found.values())
+
+
+def fill(mount: str) -> Fill:
+    status = os.statvfs(mount)
+    used = status.f_blocks - status.f_bfree
+    return Fill(
+        mount=mount,
+        space=percentage(used, used + status.f_bavail),
+        inodes=percentage(status.f_files - status.f_ffree, status.f_files),
+    )
+
+
+def percentage(part: float, whole: float) -> float:
+    return round(100 * part / whole, 1) if whole else 0.0
+
+
+def memory_available(text: str) -> float:
+    """The available memory in percent, from /proc/meminfo."""
+    values = {
+        name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in text.splitlines()) if rest
+    }
+    return percentage(values["MemAvailable"], values["MemTotal"])
+
+
+def properties(text: str) -> Mapping[str, str]:
+    """The `Key=value` lines systemd's programs print."""
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def first_words(text: str) -> list[str]:
+    return [line.split()[0] for line in text.splitlines() if line.strip()]
+
+
+def certificates(folders: list[Path]) -> Iterator[Path]:
+    """The readable certificate files directly in these folders, or one below."""
+    for folder in folders:
+        for pattern in ("*.pem", "*.crt", "*/*.pem", "*/*.crt"):
+            yield from (path for path in sorted(folder.glob(pattern)) if path.is_file() and os.access(path, os.R_OK))
+
+
+def expiry(text: str) -> datetime | None:
+    """When the first certificate in this text ends to be valid; None when there is none."""
+    found = PEM.search(text)
+    if not found:
+        return None
+    return not_after(ssl.PEM_cert_to_DER_cert(found[0]))
+
+
+def not_after(der: bytes) -> datetime | None:
+    """The second time of a certificate's Validity (RFC 5280 section 4.1): the first two times in it are its bounds."""
+    times = [
+        (tag, der[at + 2 : at + 2 + length])
+        for at in range(len(der) - 2)
+        for tag, length in [(der[at], der[at + 1])]
+        if (tag, length) in ((0x17, 13), (0x18, 15)) and der[at + 1 + length : at + 2 + length] == b"Z"
+    ]
+    return parse_time(*times[1]) if len(times) > 1 else None
+
+
+def parse_time(tag: int, text: bytes) -> datetime:
+    """A UTCTime, whose two-digit year means 1950 to 2049, or a GeneralizedTime (RFC 5280 section 4.1.2.5)."""
+    digits = text.decode("ascii")[:-1]
+    if tag == 0x17:
+        digits = ("19" if int(digits[:2]) >= 50 else "20") + digits
+    return datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
