@@ -402,12 +402,15 @@ def check(context: Context) -> None:
 
 
 @task(positional=["host"], optional=["host"])
-def trust(context: Context, host: str = "") -> None:
+def trust(context: Context, host: str = "", remove: bool = False) -> None:
     """Fetch new hosts' SSH keys, confirm and pin them."""
     from provision import ssh
 
     with sentences():
-        ssh.trust_command(load_inventory(context), ROOT, host or None)
+        if remove:
+            ssh.remove_command(load_inventory(context))
+        else:
+            ssh.trust_command(load_inventory(context), ROOT, host or None)
 
 
 @task(positional=["host"])

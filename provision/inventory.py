@@ -45,6 +45,11 @@ class Inventory:
         return tuple(host for hosts in self.hosts_by_environment.values() for host in hosts)
 
     @property
+    def is_lab(self) -> bool:
+        """Whether this is a lab of this checkout (`lab`, `lab-…`): made and thrown away by commands."""
+        return self.name.split("-")[0] == "lab"
+
+    @property
     def hosts_file(self) -> Path:
         return self.folder / "hosts.yml"
 

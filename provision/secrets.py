@@ -217,7 +217,7 @@ def edit(inventory: Inventory, root: Path, group: str) -> list[Change]:
             vault.write_private(copy, vault.encrypt(before, password))
         _open_editor(copy, key)
         after = vault.decrypt(copy, password)
-        _check_edit(after, copy, group)
+        _check_edit(after, copy, inventory, group)
         if after != before:
             vault.replace(path, after, password)
         shutil.rmtree(copy.parent)
@@ -259,15 +259,15 @@ def _existing_vault(inventory: Inventory, root: Path, group: str) -> Path:
     return path
 
 
-def _check_edit(text: str, copy: Path, group: str) -> None:
-    kept = f"it is kept, encrypted; `fab secrets.edit {group}` opens it again"
+def _check_edit(text: str, copy: Path, inventory: Inventory, group: str) -> None:
     try:
-        connections = vault.parse(text, copy).get(ssh.CONNECTIONS, {})
-        ssh.parse_connections({host: entry for host, entry in connections.items() if not is_placeholder(entry)})
+        values = vault.parse(text, copy)
+        if group == ALL:
+            gathered = gather_connections(inventory, values)
+            group_hosts(gathered, inventory)
+            ssh.parse_connections({host: entry for host, entry in gathered.items() if not is_placeholder(entry)})
     except (vault.BrokenVault, ssh.BrokenConnection) as error:
-        raise BadEdit(f"{error}; {kept}") from None
-    except AttributeError:
-        raise BadEdit(f"{ssh.CONNECTIONS} should be a dictionary of hosts; {kept}") from None
+        raise BadEdit(f"{error}; it is kept, encrypted: `fab secrets.edit {group}` opens it again") from None
 
 
 # -- replacing
@@ -358,14 +358,23 @@ def make_command(inventory: Inventory, root: Path) -> None:
         print(change)
     if not changes:
         print("Every secret is there; nothing was changed.")
-    if after.all_hosts != inventory.all_hosts:
-        print(f"hosts.yml now names: {', '.join(after.all_hosts)}")
+    _say_hosts(inventory, after)
 
 
 def edit_command(inventory: Inventory, root: Path, group: str) -> None:
     """Open one vault in $EDITOR, and say what followed from the edit."""
     for change in edit(inventory, root, group):
         print(change)
+    _say_hosts(inventory, load(inventory.name, root))
+
+
+def _say_hosts(before: Inventory, after: Inventory) -> None:
+    for host in after.all_hosts:
+        if host not in before.all_hosts:
+            print(f"{host}: new in {after.environment_of(host)}; go on with `fab secrets.trust {host}`")
+    for host in before.all_hosts:
+        if host not in after.all_hosts:
+            print(f"{host}: no longer a host")
 
 
 def check_command(inventory: Inventory, root: Path) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.errors import OperatorError
-from provision.inventory import Inventory, read_yaml
+from provision.inventory import HOST_NAME, Inventory, read_yaml
 from provision.vault import read, read_password, vault_password_file, vault_path, write_private
 
 CONNECTIONS = "ssh_connections"
@@ -110,6 +110,8 @@ def parse_connections(value: Any) -> dict[str, Connection]:
 
 
 def _connection(host: str, entry: Any) -> Connection:
+    if not HOST_NAME.fullmatch(host):
+        raise BrokenConnection(f"{CONNECTIONS} has {host!r}; a host's name has lower-case letters, digits, '-' and '.'")
     if not isinstance(entry, dict):
         raise BrokenConnection(f"{CONNECTIONS}.{host} should have `address`, `port` and `user`")
     if unknown := set(entry) - {"address", "port", "user", "environment"}:
@@ -390,7 +392,14 @@ def trust_command(inventory: Inventory, root: Path, host: str | None) -> None:
     pinned_now = trust(inventory, found, [host] if host else list(inventory.all_hosts), _ask)
     for name, is_new in pinned_now.items():
         print(f"{name}: {'pinned' if is_new else 'shows the pinned key'}")
-    print(f"`ssh HOST` works through {install(inventory, root, Path.home())}")
+    if not inventory.is_lab:  # its names are those of the real estate, and come and go
+        print(f"`ssh HOST` works through {install(inventory, root, Path.home())}")
+
+
+def remove_command(inventory: Inventory) -> None:
+    """Take the inventory's names out of the operator's ~/.ssh; the pinned keys stay."""
+    found = uninstall(inventory, Path.home())
+    print(f"~/.ssh {'no longer names' if found else 'did not name'} the hosts of {inventory.name}.")
 
 
 def forget_command(inventory: Inventory, root: Path, host: str) -> None:

@@ -42,15 +42,14 @@ def vault_password_file(inventory: Inventory, root: Path) -> Path:
 
     A lab (`lab`, `lab-…`) always uses its own, so that a variable set for a real estate cannot get in its way.
     """
-    is_lab = inventory.name.split("-")[0] == "lab"
     own = root / ".rota" / inventory.name / "vault_password"
-    named = os.environ.get(PASSWORD_VARIABLE, "") if not is_lab else ""
+    named = os.environ.get(PASSWORD_VARIABLE, "") if not inventory.is_lab else ""
     path = Path(named).expanduser() if named else own
     if path.is_file():
         return path
     if named:
         raise NoVaultPassword(f"{PASSWORD_VARIABLE} names {path}, which is no file")
-    if is_lab:
+    if inventory.is_lab:
         raise NoVaultPassword(f"{own} does not exist; `fab lab.up` makes it")
     raise NoVaultPassword(f"set {PASSWORD_VARIABLE} to a file that holds it or a script that prints it, or make {own}")
 
@@ -101,11 +100,22 @@ def parse(text: str, path: Path) -> dict[str, Any]:
     """The variables of a decrypted vault. Raises BrokenVault with the place of the error, never with the text."""
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Refuses a name that stands twice: the second would silently replace the first, hosts and all."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            names = [key.value for key, _value in node.value]
+            for key, _value in node.value:
+                if names.count(key.value) > 1:
+                    raise yaml.MarkedYAMLError(problem="a name stands twice", problem_mark=key.start_mark)
+            return super().construct_mapping(node, deep)
+
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, Loader=Loader)  # noqa: S506 - a SafeLoader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise BrokenVault(f"{path}: line {line} of its text is not YAML; `fab secrets.edit` opens it") from None
+        wrong = error.problem if error.problem == "a name stands twice" else "it is not YAML"
+        raise BrokenVault(f"{path}: line {line} of its text: {wrong}; `fab secrets.edit` opens it") from None
     except yaml.YAMLError:
         raise BrokenVault(f"{path}: its text is not YAML; `fab secrets.edit` opens it") from None
     if values is None:

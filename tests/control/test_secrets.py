@@ -156,15 +156,18 @@ def test_the_example_is_not_made_secret(tmp_path: Path) -> None:
         secrets.make(load("example", ROOT), tmp_path, NOW)
 
 
-def test_a_host_is_added_in_one_place(made: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_is_added_in_one_place(
+    made: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The promise of docs/secrets.md: one entry in ssh_connections, and everything else follows."""
     before = everything(made)
     line = "  web2: {address: 192.0.2.31, port: 22, user: admin, environment: production}"
     editor(tmp_path, monkeypatch, f"text = text.replace('ssh_connections:\\n', 'ssh_connections:\\n{line}\\n')")
 
-    secrets.edit(made, tmp_path, "all")
+    secrets.edit_command(made, tmp_path, "all")
 
     after = load("acme", tmp_path)
+    assert "web2: new in production; go on with `fab secrets.trust web2`" in capsys.readouterr().out
     assert sorted(after.hosts("production")) == ["production", "web2"]
     assert check(after, tmp_path, NOW) == []
     assert "Host web2\n    HostName 192.0.2.31" in ssh.ensure_ssh_config(after, tmp_path).read_text()
@@ -542,6 +545,28 @@ def test_an_edit_that_cannot_be_used_leaves_the_vault_and_keeps_the_work(
     secrets.edit(made, tmp_path, "staging")
     assert held(made, "staging")["new_line"] == "fine"
     assert not kept[0].exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("text += 'ssh_connections: {}\\n'", "a name stands twice"),
+        ("text = text.replace('  staging:', '  backup:', 1)", "a name stands twice"),
+        ("text = text.replace('  staging:', '  Staging Two:', 1)", "needs an `environment`"),
+        ("text = text.replace('user: admin', 'user: admin\\n    environment: moon', 1)", "needs an `environment`"),
+        ("text = text.replace('port: 22', 'port: many', 1)", "development.port should be a number"),
+    ],
+)
+def test_an_edit_of_the_hosts_that_would_break_the_estate_is_refused(
+    made: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, reason: str
+) -> None:
+    before = {path: path.read_bytes() for path in (vault.vault_path(made, "all"), made.hosts_file)}
+    editor(tmp_path, monkeypatch, change)
+
+    with pytest.raises(secrets.BadEdit, match=reason):
+        secrets.edit(made, tmp_path, "all")
+
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_an_edit_without_a_change_changes_nothing(

@@ -343,3 +343,22 @@ def test_the_example_is_reached_without_a_vault(tmp_path: Path) -> None:
     everywhere = ssh.parse_connections(ssh.plain_connections(example))
 
     assert set(everywhere) == set(example.all_hosts)
+
+
+def test_trust_lets_plain_ssh_work_and_leaves_the_lab_out(
+    estate: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    ssh.trust(estate, found(estate), ["staging"], accept)
+    here = {"address": "127.0.0.1", "port": found(estate)["staging"].port, "user": getpass.getuser()}
+    lab = make_lab(tmp_path, {"staging": here})
+    ssh.pin(lab, ssh.connections(lab, tmp_path), ssh.pinned_keys(estate))
+
+    ssh.trust_command(lab, tmp_path, None)
+    assert not (tmp_path / "home" / ".ssh" / "config").exists()
+    ssh.trust_command(estate, root_of(estate), "staging")
+    assert settings_of(tmp_path / "home" / ".ssh" / "config", "staging")["hostname"] == "127.0.0.1"
+    ssh.remove_command(estate)
+
+    assert (tmp_path / "home" / ".ssh" / "config").read_text() == ""
+    assert "staging: shows the pinned key" in capsys.readouterr().out
