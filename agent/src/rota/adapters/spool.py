@@ -154,18 +154,20 @@ def shippable(record: Record, output: str) -> Record:
 
 def join_output(content: bytes, dropped: int) -> str:
     """Head and tail as text that can be stored anywhere; what is not UTF-8 is replaced visibly."""
-    if dropped <= 0 and len(content) <= 2 * KEEP_BYTES:
-        return storable(content.decode("utf-8", "replace"))
+    whole = encoded(content)
+    if dropped <= 0 and len(whole) <= 2 * KEEP_BYTES:
+        return whole.decode()
     head, tail = content[:KEEP_BYTES], content[KEEP_BYTES:][-KEEP_BYTES:]
     dropped += len(content) - len(head) - len(tail)
-    # A character cut in two at the seam becomes up to three bytes of replacement marks.
-    head_text, tail_text = (fit(part.decode("utf-8", "replace")) for part in (head, tail))
+    # A replacement mark takes three bytes, so the text may outgrow what a record may hold: the seam gives way.
+    head_text = encoded(head)[:KEEP_BYTES].decode("utf-8", "ignore")
+    tail_text = encoded(tail)[-KEEP_BYTES:].decode("utf-8", "ignore")
     return f"{head_text}\n[… {dropped} bytes are not kept …]\n{tail_text}"
 
 
-def fit(text: str) -> str:
-    """The storable text, cut to what the record format lets one part of an output take."""
-    return storable(text).encode()[:KEEP_BYTES].decode("utf-8", "ignore")
+def encoded(part: bytes) -> bytes:
+    """The bytes as UTF-8 that can be stored anywhere."""
+    return storable(part.decode("utf-8", "replace")).encode()
 
 
 def read_plain(path: Path, limit: int) -> bytes:

@@ -1,0 +1,375 @@
+"""Laws of one run, tried on the real runner in processes of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rota import runner
+from rota.adapters.spool import Spool, join_output
+from rota.core.record import RunRecord, as_mapping, parse_record
+from rota.core.status import Status
+from rota.units import runner_command
+from tests.agent.waiting import wait_until
+
+PACKAGE = Path(runner.__file__).parent
+KEEP = runner.KEEP
+
+
+class Bench:
+    """A spool, and a way to run commands in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.spool = Spool(folder / "spool", folder / "spare")
+        self.spool.make()
+        self.locks = folder / "lock"
+        for made in (self.locks, self.spool.spare):
+            made.mkdir()
+
+    def command(self, *work: str, **settings: object) -> list[str]:
+        values = {
+            "task": "try",
+            "host": "here",
+            "environment": "development",
+            "spool": self.spool.folder,
+            "spare": self.spool.spare,
+            "lock": self.locks / "try.lock",
+            "trigger": "timer",
+        } | settings
+        return [*runner_command(PACKAGE), *(f"{key}={value}" for key, value in values.items()), "--", *work]
+
+    def start(self, *work: str, **settings: object) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(self.command(*work, **settings), stderr=subprocess.PIPE)
+
+    def run(self, *work: str, **settings: object) -> tuple[int, RunRecord]:
+        """Run and return the exit code and the one record in done/."""
+        code = subprocess.run(self.command(*work, **settings), capture_output=True, check=False).returncode
+        return code, self.only("done")
+
+    def only(self, folder: str) -> RunRecord:
+        (name,) = self.spool.names(folder)
+        record = self.spool.load(folder, name)
+        assert isinstance(record, RunRecord)
+        return record
+
+    def files(self) -> set[str]:
+        return {str(path.relative_to(self.spool.folder)) for path in self.spool.folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.fixture
+def running(bench: Bench) -> Iterator[Callable[..., "subprocess.Popen[bytes]"]]:
+    """Starts runs and sees to it that none outlives the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*work: str, **settings: object) -> "subprocess.Popen[bytes]":
+        started.append(bench.start(*work, **settings))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.poll() is None:
+            each.terminate()
+        each.communicate(timeout=15)
+
+
+@pytest.mark.parametrize("code", [0, 1, 3, 75, 126, 127, 137, 255])
+def test_the_exit_code_is_stored_and_passed_on(bench: Bench, code: int) -> None:
+    returned, record = bench.run("/bin/sh", "-c", f"exit {code}")
+    assert (returned, record.exit_code) == (code, code)
+    assert record.status is (Status.FAILED if code else Status.SUCCEEDED)
+    assert record.reason == (f"exit {code}" if code else "")
+
+
+def test_a_run_leaves_one_record_and_its_output_and_nothing_else(bench: Bench) -> None:
+    _, record = bench.run("/bin/echo", "hello")
+    assert bench.files() == {f"done/{record.id}.json", f"output/{record.id}"}
+    assert bench.spool.output(record) == "hello\n"
+    assert record.output_bytes == 6
+    assert record.duration is not None
+    assert record.duration < 5
+    assert record.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def test_the_start_is_on_disk_before_the_work(bench: Bench) -> None:
+    script = 'cat "$0/running/$ROTA_RUN_ID.json"'
+    _, record = bench.run("/bin/sh", "-c", script, str(bench.spool.folder))
+    start = parse_record(json.loads(bench.spool.output(record)))
+    assert isinstance(start, RunRecord)
+    assert (start.id, start.status, start.started) == (record.id, Status.RUNNING, record.started)
+
+
+def test_the_work_is_told_what_it_is_and_nothing_else_of_ours(bench: Bench) -> None:
+    _, record = bench.run("/usr/bin/env")
+    ours = {line.split("=")[0] for line in bench.spool.output(record).splitlines() if line.startswith("ROTA_")}
+    assert ours == {"ROTA_RUN_ID", "ROTA_TASK", "ROTA_SLOT", "ROTA_ENVIRONMENT", "ROTA_REPORT_FD"}
+
+
+def test_items_and_counts_are_reported_on_a_descriptor(bench: Bench) -> None:
+    lines = [
+        '{"item": "a\\"b", "outcome": "done", "message": "ä"}',
+        '{"count": "rows", "value": 3}',
+        '{"count": "rows", "value": 0.5}',
+        "no json",
+        '{"count": "rows", "value": "many"}',
+        '{"count": "rows", "value": Infinity}',
+        "[1]",
+    ]
+    script = 'printf "%s\\n" "$@" >&"$ROTA_REPORT_FD"'
+    _, record = bench.run("/bin/sh", "-c", script, "sh", *lines)
+    assert [(item.name, item.outcome, item.message) for item in record.items] == [('a"b', "done", "ä")]
+    assert record.counts == {"rows": 3.5, "refused report lines": 4}
+
+
+def test_a_signal_is_named(bench: Bench) -> None:
+    code, record = bench.run("/bin/sh", "-c", "kill -SEGV $$")
+    assert (code, record.signal, record.reason) == (139, 11, "signal 11 (SEGV)")
+    assert record.exit_code is None
+
+
+@pytest.mark.parametrize(("program", "code"), [("/no/such", 127), ("/etc/passwd", 126)])
+def test_a_program_that_cannot_be_started_fails_as_a_shell_says_it(bench: Bench, program: str, code: int) -> None:
+    returned, record = bench.run(program)
+    assert (returned, record.exit_code, record.status) == (code, code, Status.FAILED)
+    assert program in record.reason
+
+
+def test_a_run_beyond_its_time_is_ended_with_all_its_children(bench: Bench) -> None:
+    code, record = bench.run("/bin/sh", "-c", "trap '' TERM; sleep 60 & echo $!; sleep 60", timeout=0.2, grace=0.2)
+    assert (code, record.status, record.reason) == (124, Status.FAILED, "timeout")
+    child = int(bench.spool.output(record))
+    wait_until(lambda: is_gone(child))
+
+
+def test_a_run_that_heeds_the_timeout_still_failed(bench: Bench) -> None:
+    code, record = bench.run("/bin/sh", "-c", "trap 'exit 0' TERM; sleep 60 & wait", timeout=0.2, grace=5)
+    assert (code, record.status, record.reason, record.exit_code) == (124, Status.FAILED, "timeout", 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_is_forwarded_and_recorded(
+    bench: Bench, running: Callable[..., "subprocess.Popen[bytes]"], number: int
+) -> None:
+    run = running("/bin/sleep", "60")
+    wait_until(lambda: bench.spool.names("running"))
+    run.send_signal(number)
+    assert run.wait(timeout=10) == 143
+    assert bench.only("done").reason == "stopped"
+
+
+def test_a_stop_that_is_ignored_is_enforced_after_the_grace(
+    bench: Bench, running: Callable[..., "subprocess.Popen[bytes]"]
+) -> None:
+    run = running("/bin/sh", "-c", "trap '' TERM; echo ready; while :; do sleep 60; done", grace=0.2)
+    wait_until(lambda: "ready" in "".join(path.read_text() for path in (bench.spool.folder / "output").iterdir()))
+    run.terminate()
+    assert run.wait(timeout=10) == 143
+    assert bench.only("done").signal == signal.SIGKILL
+
+
+def test_processes_left_behind_are_ended_and_told(bench: Bench) -> None:
+    code, record = bench.run("/bin/sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!")
+    assert (code, record.status, record.reason) == (0, Status.SUCCEEDED, "left processes behind")
+    wait_until(lambda: is_gone(int(bench.spool.output(record))))
+
+
+def test_a_second_run_is_skipped_while_the_first_holds_the_lock(
+    bench: Bench, running: Callable[..., "subprocess.Popen[bytes]"]
+) -> None:
+    running("/bin/sleep", "60")
+    wait_until(lambda: bench.spool.names("running"))
+    code, record = bench.run("/bin/true")
+    assert (code, record.status, record.reason) == (75, Status.SKIPPED, "locked")
+    assert record.exit_code is None
+
+
+def test_a_run_may_wait_for_the_lock(bench: Bench, running: Callable[..., "subprocess.Popen[bytes]"]) -> None:
+    first = running("/bin/sleep", "0.5")
+    wait_until(lambda: bench.spool.names("running"))
+    assert subprocess.run(bench.command("/bin/true", lock_wait=10), check=False).returncode == 0
+    assert first.wait(timeout=10) == 0
+
+
+def test_of_many_concurrent_runs_exactly_one_works_at_a_time(bench: Bench, tmp_path: Path) -> None:
+    script = f"mkdir {tmp_path}/alone || exit 9; sleep 0.02; rmdir {tmp_path}/alone"
+
+    def one(_: int) -> int:
+        command = bench.command("/bin/sh", "-c", script)
+        return subprocess.run(command, check=False, capture_output=True).returncode
+
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(one, range(40)))
+    assert set(codes) <= {0, 75}
+    assert codes.count(0) >= 1
+    assert len(bench.spool.names("done")) == 40
+
+
+def test_a_killed_runner_leaves_its_start_record_frees_the_lock_and_leaves_no_half_file(
+    bench: Bench, running: Callable[..., "subprocess.Popen[bytes]"]
+) -> None:
+    run = running("/bin/sh", "-c", "echo $$; exec sleep 60")
+    wait_until(lambda: any(path.stat().st_size for path in (bench.spool.folder / "output").iterdir()))
+    record = bench.only("running")
+    run.kill()
+    run.wait(timeout=10)
+    os.kill(int(bench.spool.output(record)), signal.SIGKILL)
+    assert bench.only("running").status is Status.RUNNING
+    assert bench.spool.names("done") == []
+    assert bench.run("/bin/true")[0] == 0
+
+
+def test_600_runs_16_at_a_time_leave_600_records(bench: Bench) -> None:
+    def one(number: int) -> int:
+        command = bench.command("/bin/true", lock=bench.locks / f"{number % 16}.lock", lock_wait=60)
+        return subprocess.run(command, check=False, capture_output=True).returncode
+
+    with ThreadPoolExecutor(16) as pool:
+        assert set(pool.map(one, range(600))) == {0}
+    records = list(bench.spool.records("done"))
+    assert len(records) == 600
+    assert {record.status for record in records} == {Status.SUCCEEDED}
+    assert bench.spool.names("running") == []
+    assert list((bench.spool.folder / "tmp").iterdir()) == []
+
+
+WRITE = "import sys; w = sys.stdout.buffer.write"
+
+
+@pytest.mark.parametrize(
+    ("program", "size"),
+    [
+        (f"{WRITE}; [w(b'x' * 1_000_000) for _ in range(200)]", 200_000_000),
+        (f"{WRITE}; [w(b'line\\n') for _ in range(100_000)]", 500_000),
+        (f"{WRITE}; w(b'\\0' * 300_000)", 300_000),
+        (f"{WRITE}; w(bytes(range(256)) * 2_000)", 512_000),
+        (f"{WRITE}; w(b'\\xc3' * 200_000)", 200_000),
+    ],
+    ids=["200 MB on one line", "100,000 lines", "NUL bytes", "every byte", "broken UTF-8"],
+)
+def test_head_and_tail_of_any_output_are_kept_and_the_middle_is_counted(bench: Bench, program: str, size: int) -> None:
+    code, record = bench.run(sys.executable, "-I", "-c", program)
+    kept = (bench.spool.folder / "output" / str(record.id)).read_bytes()
+    assert code == 0
+    assert (record.output_bytes, record.output_dropped) == (size, size - 2 * KEEP)
+    assert len(kept) == 2 * KEEP
+    shipped = bench.spool.output(record)
+    parse_record(as_shipped(record, shipped))
+    assert f"[… {size - 2 * KEEP} bytes are not kept …]" in shipped
+
+
+def test_the_runner_s_memory_is_flat_whatever_the_output(bench: Bench) -> None:
+    script = 'head -c 300000000 /dev/zero; grep VmHWM "/proc/$PPID/status"'
+    _, record = bench.run("/bin/sh", "-c", script)
+    peak = int(bench.spool.output(record).rsplit("VmHWM:", 1)[1].split()[0])
+    assert peak < 12_000  # kB, the interpreter's own 8,500 among them
+
+
+@given(chunks=st.lists(st.binary(max_size=3 * KEEP), max_size=40), count=st.integers(1, 40))
+def test_the_kept_output_is_exactly_the_head_and_the_tail(
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], count: int
+) -> None:
+    whole = b"".join(chunks * count)
+    path = tmp_path_factory.mktemp("output") / "output"
+    output = runner.Output(str(path), is_echoing=False)
+    for chunk in chunks * count:
+        output.add(memoryview(chunk))
+        assert path.stat().st_size <= 2 * KEEP + runner.SLACK + len(chunk)
+    output.drop_middle()
+    os.close(output.file)
+    kept = path.read_bytes()
+    assert kept == (whole if len(whole) <= 2 * KEEP else whole[:KEEP] + whole[-KEEP:])
+    assert output.seen - output.stored == len(whole) - len(kept)
+
+
+@given(content=st.binary(max_size=2 * KEEP), dropped=st.integers(0, 10**12))
+def test_any_kept_output_can_be_shipped(content: bytes, dropped: int) -> None:
+    text = join_output(content, dropped)
+    assert "\0" not in text
+    assert len(text.encode()) <= 2 * KEEP + 200
+
+
+@given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10))
+def test_ids_are_uuids_of_version_7_and_sort_by_time(milliseconds: int, random: bytes) -> None:
+    identifier = UUID(runner.make_identifier(milliseconds, random))
+    assert (identifier.version, identifier.variant) == (7, "specified in RFC 4122")
+    assert identifier.int >> 80 == milliseconds
+
+
+@given(st.text() | st.text(st.characters(categories=["Cs", "Cc", "Po"])))
+def test_any_text_is_quoted_as_json_reads_it(text: str) -> None:
+    expected = "".join("\N{REPLACEMENT CHARACTER}" if 0xD800 <= ord(each) < 0xE000 else each for each in text)
+    assert json.loads(runner.quote(text)) == expected
+
+
+def test_a_run_keeps_to_the_release_it_began_with(bench: Bench, tmp_path: Path) -> None:
+    old = tmp_path / "releases" / "old"
+    old.mkdir(parents=True)
+    current = tmp_path / "current"
+    current.symlink_to(old)
+    _, record = bench.run("/bin/echo", f"{current}/venv/bin/x", "other", current=current)
+    assert bench.spool.output(record) == f"{old}/venv/bin/x other\n"
+    assert record.release == "old"
+
+
+def test_a_fresh_mark_names_the_run_and_says_that_it_was_started_by_hand(bench: Bench, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    mark.write_text("01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59\n")
+    _, record = bench.run("/bin/true", mark=mark)
+    assert (str(record.id), record.trigger) == ("01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59", "manual")
+
+
+def test_a_mark_that_was_used_or_is_old_is_left_alone(bench: Bench, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    mark.write_text("01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59\n")
+    for _ in range(2):
+        subprocess.run(bench.command("/bin/true", mark=mark), check=True)
+    assert len(bench.spool.names("done")) == 2
+    mark.write_text("01980a3c-5b7e-7c31-9a52-1f0d3c2b4a60\n")
+    os.utime(mark, (0, 0))
+    subprocess.run(bench.command("/bin/true", mark=mark), check=True)
+    assert "01980a3c-5b7e-7c31-9a52-1f0d3c2b4a60" not in bench.spool.names("done")
+
+
+def test_a_spool_that_is_gone_changes_nothing_for_the_work_and_its_record_goes_to_the_spare(
+    bench: Bench, tmp_path: Path
+) -> None:
+    code = subprocess.run(
+        bench.command("/bin/sh", "-c", "exit 3", spool=tmp_path / "nowhere"), check=False, capture_output=True
+    ).returncode
+    assert code == 3
+    assert bench.spool.take_spare() == 1
+    assert bench.only("done").reason == "exit 3"
+
+
+def test_without_a_lock_there_is_no_work(bench: Bench, tmp_path: Path) -> None:
+    code, record = bench.run("/bin/touch", str(tmp_path / "worked"), lock=tmp_path / "nowhere" / "lock")
+    assert (code, record.status) == (73, Status.FAILED)
+    assert record.reason.startswith("cannot take the lock")
+    assert not (tmp_path / "worked").exists()
+
+
+def is_gone(process: int) -> bool:
+    """Whether the process has ended, reaped or not."""
+    try:
+        return "\nState:\tZ" in Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return True
+
+
+def as_shipped(record: RunRecord, output: str) -> dict[str, Any]:
+    return as_mapping(replace(record, output=output))
