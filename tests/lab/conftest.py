@@ -2,12 +2,15 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from provision import lab as labs
+from provision.ansible import run_playbook
+from provision.inventory import Inventory, load
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,3 +54,54 @@ def ssh(lab: labs.Lab) -> Ssh:
         return subprocess.run(lab.ssh_command(name, argv), capture_output=True, text=True, timeout=120, check=check)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def inventory(lab: labs.Lab) -> Inventory:
+    return load(lab.plan.inventory, ROOT)
+
+
+Fab = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def fab(lab_environment: dict[str, str]) -> Fab:
+    """Gives a command as an operator would, on the tests' lab; output is shown where it fails."""
+
+    def run(*words: str, check: bool = True, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "fabric", *words],
+            cwd=ROOT,
+            env={**lab_environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode:
+            pytest.fail(f"fab {' '.join(words)}: exit {done.returncode}\n{done.stdout[-6000:]}")
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def provisioned(lab: labs.Lab, inventory: Inventory) -> labs.Lab:
+    """All four hosts, provisioned by the site playbook in one run."""
+    path = os.environ["PATH"]
+    os.environ["PATH"] = f"{Path(sys.executable).parent}:{path}"
+    try:
+        assert run_playbook(inventory, "site", inventory.all_hosts) == 0
+    finally:
+        os.environ["PATH"] = path
+    return lab
+
+
+@pytest.fixture(scope="session")
+def deployed(provisioned: labs.Lab, fab: Fab) -> labs.Lab:
+    """All four hosts with the working tree's code in use: the state that most tests start from."""
+    for environment in ("staging", "production", "backup"):
+        fab(environment, "deploy", *([] if environment == "production" else ["--dirty"]))
+    return provisioned

@@ -75,7 +75,9 @@ def ssh_server(folder: Path) -> Iterator[Sshd]:
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    forced = f"/usr/bin/env PYTHONPATH={SOURCES} {sys.executable} -m rota.packs.mirror --configuration {folder}/mirror.yml"
+    forced = (
+        f"/usr/bin/env PYTHONPATH={SOURCES} {sys.executable} -m rota.packs.mirror --configuration {folder}/mirror.yml"
+    )
     public = (folder / "user.pub").read_text()
     (folder / "authorized_keys").write_text(f'restrict,command="{forced} serve" {public}')
     host_key = " ".join((folder / "host.pub").read_text().split()[:2])
