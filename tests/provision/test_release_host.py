@@ -320,13 +320,29 @@ def test_nothing_is_switched_without_a_way_back(host: Host) -> None:
     assert host.current == A
 
 
-def test_the_first_release_of_a_host_needs_no_way_back(host: Host) -> None:
+def test_the_first_release_of_a_host_needs_no_way_back_but_is_confirmed_too(host: Host) -> None:
     host.put(A)
 
     assert host.ask("arm", A)["changed"] is False
     assert host.ask("switch", A)["changed"] is True
-    assert host.ask("disarm", A)["changed"] is False
+    assert host.ask("return")["changed"] is False
     assert host.current == A
+    assert host.ask("status")["armed"]["release"] == A
+    assert host.ask("disarm", A)["changed"] is True
+    assert host.ask("status")["armed"] is None
+
+
+def test_a_deploy_takes_only_its_own_way_back(host: Host) -> None:
+    host.put(A)
+    host.put(B)
+    host.use(A)
+    with session(host, "later"):
+        host.ask("--token", "later", "arm", B)
+        host.ask("--token", "later", "switch", B)
+        assert host.ask("--token", "earlier", "return")["changed"] is False
+        assert host.current == B
+        assert host.ask("--token", "later", "return")["changed"] is True
+        assert host.current == A
 
 
 def test_the_way_back_is_a_timer_that_outlives_session_and_reboot(host: Host) -> None:
@@ -467,7 +483,7 @@ def test_killed_at_any_moment_the_link_names_a_complete_release(host: Host, step
         killed = host.kill_at(moments, *last)
         assert host.current in (A, B)
         assert host.names >= {A, B}
-        assert host.ask("status")["current"] == host.current
+        assert host.ask("status")["current"]["id"] == host.current
         if not killed:
             break
         host.ask(*last)
