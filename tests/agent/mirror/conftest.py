@@ -19,6 +19,7 @@ import yaml
 from rota.adapters import postgres
 from rota.adapters.postgres import Server
 from rota.packs.mirror import mirroring
+from rota.packs.mirror.configuration import Source, load_destination
 from tests.agent.neighbours import postgres_cluster
 
 HERE = Path(__file__).parent
@@ -57,9 +58,13 @@ def reachable_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def clusters() -> Iterator[tuple[Server, Server]]:
     """Production's server and staging's."""
-    with reachable_folder() as one, reachable_folder() as other:
-        with postgres_cluster(one) as there, postgres_cluster(other) as here:
-            yield there, here
+    with (
+        reachable_folder() as one,
+        reachable_folder() as other,
+        postgres_cluster(one) as there,
+        postgres_cluster(other) as here,
+    ):
+        yield there, here
 
 
 @pytest.fixture(scope="session")
@@ -231,3 +236,8 @@ def ensure_role(server: Server) -> None:
     with postgres.connect("postgres", server) as connection:
         if not connection.execute("SELECT FROM pg_roles WHERE rolname = 'library'").fetchall():
             connection.execute("CREATE ROLE library LOGIN")
+
+
+def mirror_source(estate: Estate) -> Source:
+    """Production as staging's configuration describes it."""
+    return load_destination(estate.configuration).source

@@ -91,7 +91,7 @@ def check(file: Path) -> int:
     """Ask production for its columns and say whether the rules fit; copies nothing."""
     mirroring.require_destination()
     destination = load_destination(file)
-    plan = masking.plan(destination.rules, source.columns(destination.source))
+    plan = masking.plan(destination.rules, source.about(destination.source).columns)
     for table in plan.tables:
         for one in table.columns:
             tell(f"{one.column.label}: {one.rule}")

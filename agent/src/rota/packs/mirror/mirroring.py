@@ -25,7 +25,7 @@ from rota.packs.mirror.configuration import Destination
 from rota.packs.mirror.progress import Progress, size
 from rota.packs.mirror.requests import Ask
 from rota.packs.mirror.source import About
-from rota.packs.mirror.structure import Rows, count_rows, read_columns, shape
+from rota.packs.mirror.structure import Rows, Shape, count_rows, read_columns, shape
 
 ENVIRONMENT_FILE = Path("/etc/rota/environment")
 DESTINATIONS = frozenset({"staging", "development"})
@@ -92,10 +92,10 @@ def mirror(destination: Destination, progress: Progress, now: datetime) -> Resul
         require_provisioned(destination)
         result = Result()
         with progress.stage("ask") as stage:
-            about, plan, shape_there = ask(destination)
+            about, plan = ask(destination)
             stage.words = f"release {about.release or 'none'}, database of {size(about.database_bytes)}"
         scratch = create_scratch(destination, now)
-        copy_database(destination, scratch, shape_there, progress, result)
+        copy_database(destination, scratch, shape(about.columns), progress, result)
         mask_database(destination, scratch, plan, progress, result)
         finish_database(destination, scratch, plan, progress)
         copy_media(destination, progress, result)
@@ -133,13 +133,12 @@ def require_provisioned(destination: Destination) -> None:
         raise NotProvisioned(f"there is no folder {destination.media}")
 
 
-def ask(destination: Destination) -> tuple[About, Plan, set[tuple[str, str, str, str]]]:
+def ask(destination: Destination) -> tuple[About, Plan]:
     """What production has, and whether the rules speak of all of it. Nothing is copied before that is known."""
     about = source.about(destination.source)
-    columns = source.columns(destination.source)
-    plan = masking.plan(destination.rules, columns)
+    plan = masking.plan(destination.rules, about.columns)
     require_space(destination, about.database_bytes)
-    return about, plan, shape(columns)
+    return about, plan
 
 
 def require_space(destination: Destination, database_bytes: int) -> None:
@@ -153,7 +152,7 @@ def require_space(destination: Destination, database_bytes: int) -> None:
 def copy_database(
     destination: Destination,
     scratch: str,
-    shape_there: set[tuple[str, str, str, str]],
+    shape_there: Shape,
     progress: Progress,
     result: Result,
 ) -> None:

@@ -1,4 +1,4 @@
-"""What the mirror's key may ask of production: six exact sentences; everything else is refused."""
+"""What the mirror's key may ask of production: five exact sentences; everything else is refused."""
 
 import re
 from dataclasses import dataclass
@@ -15,8 +15,7 @@ RSYNC = re.compile(rf"rsync --server --sender -[vlogDtprx]+e\.[A-Za-z]* \. (medi
 
 
 class Ask(StrEnum):
-    ABOUT = "about"  # the release in use and the size of the database, as JSON
-    COLUMNS = "columns"  # every column of the database, as JSON
+    ABOUT = "about"  # the release in use, the size of the database and all its columns, as JSON
     STRUCTURE = "structure"  # a dump without rows
     ROWS = "rows"  # a dump of nothing but rows, as it is
     ROWS_ZSTD = "rows zstd"  # the same, compressed

@@ -6,12 +6,13 @@ import subprocess
 import sys
 import syslog
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from rota.adapters import postgres
 from rota.packs.mirror.configuration import Serving
 from rota.packs.mirror.requests import Ask, Refused, Request, parse
-from rota.packs.mirror.structure import count_rows, read_columns, to_json
+from rota.packs.mirror.structure import count_rows, read_columns
 
 # A dump waits for no lock longer than this, so that it never stands between a migration and its tables for long.
 LOCK_WAIT = "--lock-wait-timeout=60s"
@@ -33,8 +34,9 @@ def serve(command: str, serving: Serving) -> int:
 def about(_request: Request, serving: Serving) -> int:
     with postgres.connect(serving.database, serving.server) as connection:
         row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
-    size = row[0] if row else 0
-    print(json.dumps({"release": current_release(serving.release), "database_bytes": size}))
+        columns = [asdict(column) for column in read_columns(connection)]
+    release = current_release(serving.release)
+    print(json.dumps({"release": release, "database_bytes": row[0] if row else 0, "columns": columns}))
     return 0
 
 
@@ -42,12 +44,6 @@ def current_release(folder: Path) -> str:
     """The release in use, or nothing where none is."""
     link = folder / "current"
     return link.readlink().name if link.is_symlink() else ""
-
-
-def columns(_request: Request, serving: Serving) -> int:
-    with postgres.connect(serving.database, serving.server) as connection:
-        print(to_json(read_columns(connection)))
-    return 0
 
 
 def structure(_request: Request, serving: Serving) -> int:
@@ -89,7 +85,6 @@ def files(request: Request, serving: Serving) -> int:
 
 ANSWERS: dict[Ask, Callable[[Request, Serving], int]] = {
     Ask.ABOUT: about,
-    Ask.COLUMNS: columns,
     Ask.STRUCTURE: structure,
     Ask.ROWS: rows,
     Ask.ROWS_ZSTD: rows,

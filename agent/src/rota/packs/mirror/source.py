@@ -17,7 +17,7 @@ from rota.core.errors import RotaError
 from rota.core.masking import Column
 from rota.packs.mirror.configuration import Source
 from rota.packs.mirror.requests import Ask
-from rota.packs.mirror.structure import Rows, from_json
+from rota.packs.mirror.structure import Rows
 
 DECOMPRESS = ["zstd", "-q", "-d", "--stdout"]
 AT_ONCE = 1 << 20  # bytes a pipe is asked to hold and a splice to move
@@ -29,10 +29,11 @@ class SourceFailed(RotaError):
 
 @dataclass(frozen=True)
 class About:
-    """The release that production runs, empty where it runs none, and the bytes of its database."""
+    """The release that production runs, empty where it runs none; its database's bytes and columns."""
 
     release: str
     database_bytes: int
+    columns: tuple[Column, ...]
 
 
 @dataclass
@@ -84,11 +85,9 @@ def ask(source: Source, request: Ask) -> bytes:
 
 
 def about(source: Source) -> About:
-    return About(**json.loads(ask(source, Ask.ABOUT)))
-
-
-def columns(source: Source) -> list[Column]:
-    return from_json(ask(source, Ask.COLUMNS).decode())
+    answer = json.loads(ask(source, Ask.ABOUT))
+    columns = tuple(Column(**values) for values in answer["columns"])
+    return About(answer["release"], answer["database_bytes"], columns)
 
 
 def complaint(request: str, code: int, said: bytes) -> str:

@@ -1,8 +1,6 @@
-"""The columns of a database, read from its catalogue and sent from host to host."""
+"""The columns of a database, read from its catalogue."""
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict
 from importlib import resources
 
 from psycopg import sql
@@ -10,6 +8,7 @@ from psycopg import sql
 from rota.adapters.postgres import TABLES, Connection
 from rota.core.masking import Column
 
+Shape = set[tuple[str, str, str, str]]
 Rows = dict[str, int]
 COUNT = "SELECT count(*) FROM ONLY {}"
 
@@ -29,15 +28,7 @@ def count_rows(connection: Connection) -> Rows:
     return found
 
 
-def to_json(columns: Iterable[Column]) -> str:
-    return json.dumps([asdict(column) for column in columns])
-
-
-def from_json(text: str) -> list[Column]:
-    return [Column(**values) for values in json.loads(text)]
-
-
-def shape(columns: Iterable[Column]) -> set[tuple[str, str, str, str]]:
+def shape(columns: Iterable[Column]) -> Shape:
     """What two databases must have alike for a plan made for one to hold for the other.
 
     Uniqueness and foreign keys are left out: a database under restore gets them last.

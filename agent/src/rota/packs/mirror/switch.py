@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from rota.adapters import postgres
@@ -132,10 +132,12 @@ def return_database(destination: Destination, before: Before, now: datetime) -> 
     name, server = destination.database, destination.server
     if database_identity(destination, name) == before.database:
         return
-    for old in postgres.kept(name, server):
+    kept = postgres.kept(name, server)
+    while f"{name}{postgres.BEFORE}{now.strftime(postgres.STAMP)}" in kept:
+        now += timedelta(seconds=1)  # the swap and the way back may fall into the same second
+    for old in kept:
         if database_identity(destination, old) == before.database:
             postgres.swap(old, name, now, server, keep=0)
-            return
 
 
 def use_release(destination: Destination, release: str) -> None:
