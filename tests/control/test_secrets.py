@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 import socket
 import ssl
@@ -226,46 +227,52 @@ def test_ansible_reads_what_was_made(made: Inventory, tmp_path: Path) -> None:
     assert list(yaml.safe_load_all(done.stdout)) == list(everything(made).values())
 
 
-def test_secrets_reach_a_play(made: Inventory, tmp_path: Path) -> None:
-    play = [
-        {
-            "name": "Read",
-            "hosts": "production",
-            "gather_facts": False,
-            "connection": "local",
-            "tasks": [
-                {
-                    "name": "Write down what arrived",
-                    "ansible.builtin.copy": {
-                        "content": "{{ [diary_secret_key, web_certificate, agent_diary_tokens, ssh_connections,"
-                        " hostvars['backup'].backup_passphrase] | to_json }}",
-                        "dest": str(tmp_path / "arrived"),
-                        "mode": "0600",
-                    },
-                    "no_log": True,
-                }
-            ],
-        }
-    ]
-    (tmp_path / "play.yml").write_text(yaml.safe_dump(play))
+def play(inventory: Inventory, root: Path, hosts: str, expression: str) -> Any:
+    """What an expression is in a real play, on a host of the estate, with the repository's own configuration."""
+    copy = {"content": f"{{{{ {expression} | to_json }}}}", "dest": str(root / "arrived"), "mode": "0600"}
+    step = {"name": "Write down what arrived", "ansible.builtin.copy": copy, "no_log": True}
+    book = [{"name": "Read", "hosts": hosts, "gather_facts": False, "connection": "local", "tasks": [step]}]
+    (root / "play.yml").write_text(yaml.safe_dump(book))
     settings = {
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_VAULT_PASSWORD_FILE": str(key_of(tmp_path)),
+        "ANSIBLE_VAULT_PASSWORD_FILE": str(key_of(root)),
         "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
     }
-    command = [program("ansible-playbook"), "-i", str(made.folder), str(tmp_path / "play.yml")]
-
+    command = [program("ansible-playbook"), "-i", str(inventory.folder), str(root / "play.yml")]
     done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, check=False)
-
     assert done.returncode == 0, done.stdout + done.stderr
+    assert not LOOKS_SECRET.search(done.stdout)
+    return yaml.safe_load((root / "arrived").read_text())
+
+
+def test_secrets_reach_a_play(made: Inventory, tmp_path: Path) -> None:
+    words = "diary_secret_key, web_certificate, agent_diary_tokens, ssh_connections"
+
+    arrived = play(made, tmp_path, "production", f"[{words}, hostvars['backup'].backup_passphrase]")
+
     production, all_hosts = held(made, "production"), held(made, "all")
-    assert yaml.safe_load((tmp_path / "arrived").read_text()) == [
+    assert arrived == [
         production["diary_secret_key"],
         production["web_certificate"],
         all_hosts["agent_diary_tokens"],
         all_hosts["ssh_connections"],
         production["backup_passphrase"],
     ]
+
+
+def test_a_new_host_is_reached_and_known_through_the_settings_of_the_repository(tmp_path: Path) -> None:
+    grown = {**CONNECTIONS, "web2": {"address": "192.0.2.31", "port": 2200, "user": "me", "environment": "production"}}
+    inventory = make_estate(tmp_path, grown)
+    for path in ROOT.glob("group_vars/*/main.yml"):
+        shutil.copy(path, tmp_path / "group_vars" / path.parent.name)
+    inventory, _ = secrets.make(inventory, tmp_path, NOW)
+
+    words = "ansible_host, ansible_port, ansible_user, base_environment, agent_diary_token, agent_diary_certificate"
+    arrived = play(inventory, tmp_path, "web2", f"[{words}]")
+
+    token = held(inventory, "all")["agent_diary_tokens"]["web2"]
+    certificate = held(inventory, "production")["web_certificate"]
+    assert arrived == ["192.0.2.31", 2200, "me", "production", token, certificate]
 
 
 # -- never shown
