@@ -401,7 +401,7 @@ def check(context: Context) -> None:
         leave(secrets.check_command(load_inventory(context), ROOT))
 
 
-@task(positional=["host"], optional=["host"])
+@task(positional=[])
 def trust(context: Context, host: str = "", remove: bool = False) -> None:
     """Fetch new hosts' SSH keys, confirm and pin them."""
     from provision import ssh

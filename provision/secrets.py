@@ -371,7 +371,7 @@ def edit_command(inventory: Inventory, root: Path, group: str) -> None:
 def _say_hosts(before: Inventory, after: Inventory) -> None:
     for host in after.all_hosts:
         if host not in before.all_hosts:
-            print(f"{host}: new in {after.environment_of(host)}; go on with `fab secrets.trust {host}`")
+            print(f"{host}: new in {after.environment_of(host)}; go on with `fab secrets.trust --host={host}`")
     for host in before.all_hosts:
         if host not in after.all_hosts:
             print(f"{host}: no longer a host")

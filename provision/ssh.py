@@ -284,14 +284,11 @@ def parse_scan(text: str) -> tuple[HostKey, ...]:
 
 
 def scan(connection: Connection) -> tuple[HostKey, ...]:
-    """The keys a host shows, strongest kind first. Raises HostSilent when it shows none."""
+    """The keys a host shows, strongest kind first; none when it is silent."""
     done = subprocess.run(
         scan_command(connection), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False
     )
-    keys = parse_scan(done.stdout)
-    if not keys:
-        raise HostSilent(f"{connection.host} on port {connection.port}; is it up, and does its firewall let you in?")
-    return keys
+    return parse_scan(done.stdout)
 
 
 def trust(
@@ -302,22 +299,27 @@ def trust(
 ) -> dict[str, bool]:
     """Fetch the keys of `hosts`; pin each new one that `confirm` accepts; True for those pinned now.
 
-    A host whose key is pinned is only compared. Raises HostKeyChanged before anything is asked or pinned.
+    A host whose key is pinned is only compared; one that shows no key is left out of the answer.
+    Raises HostKeyChanged before anything is asked or pinned, and NotTrusted at the first key that is not confirmed.
     """
     with ThreadPoolExecutor(max_workers=max(1, len(hosts))) as pool:
-        shown = dict(zip(hosts, pool.map(lambda host: scan(found[host]), hosts), strict=True))
+        answers = zip(hosts, pool.map(lambda host: scan(found[host]), hosts), strict=True)
+        shown = {host: keys for host, keys in answers if keys}
     pinned = pinned_keys(inventory)
-    for host in hosts:
-        if host in pinned and pinned[host] not in shown[host]:
-            same_kind = [key for key in shown[host] if key.kind == pinned[host].kind]
-            raise HostKeyChanged(_what_to_do(host, pinned[host], same_kind[0] if same_kind else None))
+    for host in shown.keys() & pinned.keys():
+        _refuse_changed(host, pinned[host], shown[host])
     pin(inventory, found, {})
-    for host in hosts:
-        if host not in pinned:
-            if not confirm(host, shown[host][0]):
-                raise NotTrusted(f"{host}; compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there")
-            pin(inventory, found, {host: shown[host][0]})
-    return {host: host not in pinned for host in hosts}
+    for host in [host for host in shown if host not in pinned]:
+        if not confirm(host, shown[host][0]):
+            raise NotTrusted(f"{host}; compare with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` there")
+        pin(inventory, found, {host: shown[host][0]})
+    return {host: host not in pinned for host in shown}
+
+
+def _refuse_changed(host: str, pinned: HostKey, shown: Sequence[HostKey]) -> None:
+    if pinned not in shown:
+        same_kind = [key for key in shown if key.kind == pinned.kind]
+        raise HostKeyChanged(_what_to_do(host, pinned, same_kind[0] if same_kind else None))
 
 
 def forget(inventory: Inventory, found: Mapping[str, Connection], host: str, typed: str) -> None:
@@ -389,11 +391,14 @@ def trust_command(inventory: Inventory, root: Path, host: str | None) -> None:
     found = connections(inventory, root)
     if host is not None:
         inventory.environment_of(host)
-    pinned_now = trust(inventory, found, [host] if host else list(inventory.all_hosts), _ask)
-    for name, is_new in pinned_now.items():
+    hosts = [host] if host else list(inventory.all_hosts)
+    answers = trust(inventory, found, hosts, _ask)
+    for name, is_new in answers.items():
         print(f"{name}: {'pinned' if is_new else 'shows the pinned key'}")
-    if not inventory.is_lab:  # its names are those of the real estate, and come and go
+    if answers and not inventory.is_lab:  # a lab's names are those of the real estate, and come and go
         print(f"`ssh HOST` works through {install(inventory, root, Path.home())}")
+    if silent := [f"{name} (port {found[name].port})" for name in hosts if name not in answers]:
+        raise HostSilent(f"{', '.join(silent)}; is it up, and does its firewall let you in?")
 
 
 def remove_command(inventory: Inventory) -> None:
@@ -406,7 +411,7 @@ def forget_command(inventory: Inventory, root: Path, host: str) -> None:
     """Drop the pinned key of a host that was installed anew."""
     typed = input(f"Type {host} to forget its key: ")
     forget(inventory, connections(inventory, root), host, typed.strip())
-    print(f"{host}: forgotten; `fab secrets.trust {host}` pins the new key")
+    print(f"{host}: forgotten; `fab secrets.trust --host={host}` pins the new key")
 
 
 def _ask(host: str, key: HostKey) -> bool:

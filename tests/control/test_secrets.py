@@ -168,7 +168,7 @@ def test_a_host_is_added_in_one_place(
     secrets.edit_command(made, tmp_path, "all")
 
     after = load("acme", tmp_path)
-    assert "web2: new in production; go on with `fab secrets.trust web2`" in capsys.readouterr().out
+    assert "web2: new in production; go on with `fab secrets.trust --host=web2`" in capsys.readouterr().out
     assert sorted(after.hosts("production")) == ["production", "web2"]
     assert check(after, tmp_path, NOW) == []
     assert "Host web2\n    HostName 192.0.2.31" in ssh.ensure_ssh_config(after, tmp_path).read_text()

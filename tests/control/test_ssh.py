@@ -189,11 +189,18 @@ def test_only_the_typed_name_makes_a_key_forgotten(estate: Inventory, daemon: Da
     assert log_in(estate, "staging").stdout == "inside\n"
 
 
-def test_a_silent_host_is_named(estate: Inventory, daemon: Daemon) -> None:
-    daemon.stop()
+def test_a_silent_host_is_named_after_the_others_were_trusted(
+    daemon: Daemon, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    here, silent = {"address": "127.0.0.1", "port": daemon.port, "user": "u"}, free_port()
+    inventory = make_estate(tmp_path / "checkout", {"staging": {**here, "port": silent}, "backup": here})
+    ssh.trust(inventory, found(inventory), ["backup"], accept)
 
-    with pytest.raises(ssh.HostSilent, match=f"staging on port {daemon.port}"):
-        ssh.trust(estate, found(estate), ["staging"], never)
+    with pytest.raises(ssh.HostSilent, match=rf"staging \(port {silent}\)"):
+        ssh.trust_command(inventory, root_of(inventory), None)
+
+    assert "backup: shows the pinned key" in capsys.readouterr().out
 
 
 def test_the_shared_connection_has_its_socket_where_it_fits(estate: Inventory) -> None:
