@@ -1,0 +1,132 @@
+"""Laws of the catalogue: what is accepted, and what every refusal says."""
+
+from pathlib import Path
+
+import pytest
+
+from rota.catalogue import BadConfiguration, discover, load
+from rota.core.catalogue import Catalogue, UnknownTask
+from rota.core.fields import FIELDS
+from rota.core.task import CatchUp, Network
+
+PACKS = discover()
+COMMAND = "command: [/bin/true], description: Do nothing"
+
+
+def read(folder: Path, **files: str) -> Catalogue:
+    for name, text in files.items():
+        (folder / f"{name}.yml").write_text(text)
+    return load(folder, host="here", environment="staging", python=["/usr/bin/python3"], packs=PACKS)
+
+
+def refusal(folder: Path, **files: str) -> str:
+    with pytest.raises(BadConfiguration) as caught:
+        read(folder, **files)
+    return str(caught.value)
+
+
+def test_four_lines_make_a_task(tmp_path: Path) -> None:
+    text = 'tasks: {greet: {command: [/bin/echo, hi], description: Say hi, schedule: "02:10 UTC", catch_up: latest}}'
+    task = read(tmp_path, tasks=text).task("greet")
+    assert task.command == ("/bin/echo", "hi")
+    assert task.calendars == ("02:10 UTC",)
+    assert (task.catch_up, task.network, task.lock_name) == (CatchUp.LATEST, Network.NONE, "greet")
+
+
+def test_a_packs_task_needs_nothing_but_its_name(tmp_path: Path) -> None:
+    task = read(tmp_path, tasks="tasks: {check_host: }").task("check-host")
+    assert task.pack == "logs"
+    assert task.command == ("/usr/bin/python3", "-m", "rota.packs", "logs.check_host")
+    assert task.calendars == ("*-*-* *:05:00 UTC",)
+    assert task.description.startswith("Look at disks")
+
+
+def test_a_packs_task_may_have_another_name_and_settings(tmp_path: Path) -> None:
+    text = "tasks: {shop_logs: {task: logs.compress_old_logs, settings: {folders: [/srv/shop]}}}"
+    assert read(tmp_path, tasks=text).task("shop_logs").command[-1] == '{"folders": ["/srv/shop"]}'
+
+
+def test_a_later_file_overrides_single_fields(tmp_path: Path) -> None:
+    catalogue = read(tmp_path, a=f"tasks: {{t: {{{COMMAND}, nice: 3}}}}", b="tasks: {t: {nice: 7}}")
+    assert (catalogue.task("t").nice, catalogue.task("t").command) == (7, ("/bin/true",))
+
+
+def test_a_disabled_task_is_validated_and_left_out(tmp_path: Path) -> None:
+    assert read(tmp_path, tasks=f"tasks: {{t: {{{COMMAND}, enabled: false}}}}").tasks == {}
+    assert "whole number" in refusal(tmp_path, tasks=f"tasks: {{t: {{{COMMAND}, enabled: false, nice: 99}}}}")
+
+
+def test_the_agent_is_who_the_configuration_says_or_else_the_host(tmp_path: Path) -> None:
+    assert read(tmp_path).agent.host == "here"
+    text = "agent: {host: web, environment: production, diary: {url: https://diary.example/, certificate: /etc/x.pem}}"
+    agent = read(tmp_path, agent=text).agent
+    assert (agent.host, agent.environment, agent.diary) == ("web", "production", "https://diary.example")
+
+
+def test_other_owners_sections_are_theirs(tmp_path: Path) -> None:
+    assert read(tmp_path, x="diary: {hosts: [a]}\nbackup: 3\nmirror: []").tasks == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("taks: {}", "unknown key 'taks', did you mean 'tasks'?"),
+        ("tasks: [a]", "key tasks: it is ['a']; it must be a mapping"),
+        ("- a", "must be a mapping of agent, tasks"),
+        ("tasks: {a: {}, a: {}}", "the key 'a' is written twice"),
+        ("tasks: {", "while parsing"),
+        ("tasks: {Bad-Name: {}}", "the task 'Bad-Name' must be a lower-case word"),
+        ("tasks: {t: 3}", "task t: it is 3; it must be a mapping"),
+        (f"tasks: {{t: {{{COMMAND}, timout: 3}}}}", "task t: unknown key 'timout', did you mean 'timeout'?"),
+        (f"tasks: {{t: {{{COMMAND}, timeout: soon}}}}", "timeout is 'soon'; it must be a duration like 90s"),
+        (f"tasks: {{t: {{{COMMAND}, memory: lots}}}}", "memory is 'lots'; it must be a size in bytes like 512M"),
+        (f"tasks: {{t: {{{COMMAND}, network: wide}}}}", "network is 'wide'; it must be one of none, local, any"),
+        (f"tasks: {{t: {{{COMMAND}, write: [x]}}}}", "write is ['x']; it must be a list of whole paths"),
+        (f"tasks: {{t: {{{COMMAND}, credentials: [a/b]}}}}", "the name of a file in /etc/rota/credentials"),
+        (f"tasks: {{t: {{{COMMAND}, service: {{x: y}}}}}}", "it must be a mapping of systemd directives"),
+        (f"tasks: {{t: {{{COMMAND}, enabled: 1}}}}", "it must be true or false"),
+        ("tasks: {t: {command: rm -rf x, description: d}}", "no shell splits a text into words"),
+        ("tasks: {t: {command: [rm], description: d}}", "the program's whole path"),
+        ("tasks: {t: {command: [/bin/true]}}", "description is missing"),
+        (f"tasks: {{t: {{{COMMAND}, task: logs.check_host}}}}", "both task and command"),
+        (f"tasks: {{t: {{{COMMAND}, settings: {{a: 1}}}}}}", "settings are for a pack's task"),
+        ("tasks: {chek_host: }", "no pack has a task of this name, did you mean 'check_host'?"),
+        ("tasks: {t: {task: logs.chek_host}}", "task is 'logs.chek_host', did you mean 'logs.check_host'?"),
+        (f"tasks: {{t: {{{COMMAND}, schedule: '02:10'}}}}", "schedule '02:10' has no time zone; add zone:"),
+        (f"tasks: {{t: {{{COMMAND}, schedule: '02:10', zone: Mars/Base}}}}", "zone is 'Mars/Base'"),
+        (f"tasks: {{t: {{{COMMAND}, schedule: '02:10 UTC', zone: UTC}}}}", "names a zone, and so does zone"),
+        (f"tasks: {{t: {{{COMMAND}, schedule: '02:10 UTC'}}}}", "catch_up is missing"),
+        ("tasks: {compress_old_logs: }", "the setting 'folders' is missing; it must be a list; each entry is a"),
+        ("tasks: {compress_old_logs: {settings: {folders: [x]}}}", "the setting 'folders[0]' is 'x'; it must be a"),
+        ("tasks: {compress_old_logs: {settings: {folder: []}}}", "unknown setting 'folder', did you mean 'folders'?"),
+        ("tasks: {check_host: {settings: {clock: 1}}}", "the setting 'clock' is 1; it must be true or false"),
+        ("agent: {hots: a}", "agent: unknown key 'hots', did you mean 'host'?"),
+        ("agent: {environment: stagin}", "environment is 'stagin', did you mean 'staging'?"),
+        ("agent: {diary: x}", "diary is 'x'; it must be a mapping with url and certificate"),
+        ("agent: {diary: {url: 'http://diary.example'}}", "it must begin with https://"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_refused_with_file_task_key_value_and_what_is_right(
+    tmp_path: Path, text: str, expected: str
+) -> None:
+    said = refusal(tmp_path, tasks=text)
+    assert said.startswith("The configuration cannot be used: ")
+    assert str(tmp_path / "tasks.yml") in said
+    assert expected in said
+
+
+def test_an_unknown_task_is_told_with_those_there_are(tmp_path: Path) -> None:
+    catalogue = read(tmp_path, tasks=f"tasks: {{greet: {{{COMMAND}}}}}")
+    with pytest.raises(UnknownTask, match="'gret', did you mean 'greet'\\?; there are: greet"):
+        catalogue.task("gret")
+
+
+@pytest.mark.parametrize("name", PACKS)
+def test_every_packs_task_says_what_it_does_when_and_how_missed_slots_are_treated(name: str) -> None:
+    task = PACKS[name]
+    assert len(task.description) > 10
+    assert task.defaults.keys() <= FIELDS.keys()
+    for key, value in task.defaults.items():
+        FIELDS[key].read(value)
+    if "schedule" in task.defaults:
+        assert {"zone", "catch_up"} <= task.defaults.keys()
