@@ -1,0 +1,149 @@
+"""Laws of the command `rota`, in its embedded form and against a host's file system that is only a folder."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rota import cli
+
+SOURCE = Path(cli.__file__).parents[1]
+TASKS = """
+agent: {host: here}
+tasks:
+  greet: {description: Say hello, command: [/bin/echo, hello], schedule: "02:10 UTC", catch_up: latest}
+  fail: {description: Fail, command: [/bin/sh, -c, "echo no; exit 3"]}
+"""
+
+
+class Rota:
+    def __init__(self, *options: str) -> None:
+        self.options = options
+
+    def __call__(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "rota.cli", *self.options, *arguments]
+        environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCE), "TZ": "UTC"}
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+
+    def json(self, *arguments: str) -> Any:
+        answer = self(*arguments, "--json")
+        assert answer.returncode == 0, answer.stderr
+        return json.loads(answer.stdout)
+
+
+@pytest.fixture
+def rota(tmp_path: Path) -> Rota:
+    (tmp_path / "tasks.yml").write_text(TASKS)
+    return Rota("--home", str(tmp_path))
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Rota:
+    (tmp_path / "etc/rota").mkdir(parents=True)
+    (tmp_path / "etc/rota/tasks.yml").write_text(TASKS)
+    (tmp_path / "etc/rota/environment").write_text("staging\n")
+    return Rota("--root", str(tmp_path))
+
+
+def test_a_run_shows_its_output_and_passes_its_exit_code_on(rota: Rota) -> None:
+    assert (rota("run", "greet").stdout, rota("run", "greet").returncode) == ("hello\n", 0)
+    failed = rota("run", "fail")
+    assert (failed.stdout, failed.returncode) == ("no\n", 3)
+
+
+def test_runs_are_listed_newest_first_and_can_be_chosen(rota: Rota) -> None:
+    for task in ("greet", "fail", "greet"):
+        rota("run", task)
+    assert [run["task"] for run in rota.json("runs")] == ["greet", "fail", "greet"]
+    assert [run["task"] for run in rota.json("runs", "fail")] == ["fail"]
+    assert [run["reason"] for run in rota.json("runs", "--status", "failed")] == ["exit 3"]
+    assert rota.json("runs", "--limit", "1")[0]["trigger"] == "manual"
+    assert rota.json("runs", "--since", "0s") == []
+    assert re.search(r"fail +failed +exit 3", rota("runs").stdout)
+
+
+def test_a_run_is_shown_by_part_of_its_id(rota: Rota) -> None:
+    rota("run", "fail")
+    (run,) = rota.json("runs")
+    shown = rota("show", run["id"][-6:]).stdout
+    assert "exit 3" in shown
+    assert shown.endswith("\nno\n")
+    assert rota("show", run["id"], "--log").stdout == "no\n"
+    assert rota.json("show", run["id"])["output"] == "no\n"
+    assert rota("show", "zz").returncode == 2
+
+
+def test_the_status_has_a_line_for_every_task(rota: Rota) -> None:
+    rota("run", "fail")
+    assert {each["task"]: each["status"] for each in rota.json("status")} == {"fail": "failed", "greet": "never ran"}
+    assert re.search(r"greet +never ran", rota("status").stdout)
+
+
+def test_tasks_are_listed_with_schedule_and_purpose(rota: Rota) -> None:
+    assert re.search(r"greet +02:10 UTC +Say hello", rota("tasks").stdout)
+    assert re.search(r"fail +by hand +Fail", rota("tasks").stdout)
+    assert {task["name"] for task in rota.json("tasks")} == {"greet", "fail"}
+
+
+def test_an_operators_mistake_is_one_line_and_exit_2(rota: Rota, tmp_path: Path) -> None:
+    mistaken = rota("run", "gret")
+    assert mistaken.returncode == 2
+    assert mistaken.stderr.startswith("rota: There is no task of this name: 'gret', did you mean 'greet'?")
+    assert rota("ship").stderr.count("\n") == 1
+    (tmp_path / "more.yml").write_text("tasks: {x: {nice: 99}}")
+    assert rota("tasks").stderr.count("\n") == 1
+    assert rota("sync").returncode == 2
+
+
+def test_a_packs_task_runs_with_its_settings_and_reports(rota: Rota, tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "old.log").write_text("x" * 1000)
+    os.utime(logs / "old.log", (0, 0))
+    (tmp_path / "more.yml").write_text(f"tasks: {{compress_old_logs: {{settings: {{folders: [{logs}]}}}}}}")
+    assert rota("run", "compress-old-logs").returncode == 0
+    (run,) = rota.json("runs")
+    assert (run["pack"], run["counts"]["files"], run["items"][0]["outcome"]) == ("logs", 1, "compressed")
+
+
+def test_reconciling_an_empty_spool_finds_nothing(rota: Rota) -> None:
+    assert rota("reconcile").stdout == "0 lost, 0 recovered, 0 removed, 0 put aside.\n"
+
+
+def test_a_good_catalogue_has_no_problems(rota: Rota) -> None:
+    assert rota("check").stdout == "2 tasks, no problems.\n"
+
+
+def test_checking_names_every_problem(rota: Rota, tmp_path: Path) -> None:
+    (tmp_path / "more.yml").write_text("tasks: {x: {command: [/no/such], description: d}}")
+    answer = rota("check")
+    assert answer.returncode == 2
+    assert "task x: command: there is no program '/no/such'" in answer.stderr
+
+
+def test_sync_says_what_it_would_change_changes_it_and_then_nothing(host: Rota, tmp_path: Path) -> None:
+    planned = host.json("sync", "--check", "--diff")
+    assert planned["changed"]
+    assert "+Description=Say hello" in planned["diff"]
+    assert not (tmp_path / "etc/systemd").exists()
+    done = host.json("sync")
+    assert done["units"] == planned["units"]
+    assert {"unit": "rota-task-greet.timer", "action": "add"} in done["units"]
+    assert host.json("sync") == {"changed": False, "units": [], "diff": ""}
+    unit = (tmp_path / "etc/systemd/system/rota-task-greet.service").read_text()
+    assert " environment=staging " in unit
+    assert " spool=/var/lib/rota/spool " in unit
+    (tmp_path / "etc/rota/tasks.yml").write_text("")
+    assert {"unit": "rota-task-greet.timer", "action": "remove"} in host.json("sync")["units"]
+
+
+@pytest.mark.parametrize("name", ["run", "tasks", "runs", "show", "status", "sync", "check", "ship", "reconcile"])
+def test_every_command_explains_itself(name: str) -> None:
+    answer = Rota()(name, "--help")
+    assert answer.returncode == 0
+    assert len(answer.stdout.split("\n\n")[1]) > 10

@@ -1,0 +1,174 @@
+"""Laws of reconciling: which runs are lost, what is recovered, and what makes room."""
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rota.adapters.reconciling import reconcile
+from rota.adapters.spool import Spool, expired, spool_of
+from rota.core import places
+from rota.core.record import RunRecord, as_mapping
+from rota.core.status import Status
+from tests.agent.records import START, make_run, make_running
+
+NOW = START + timedelta(minutes=5)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> places.Places:
+    made = places.under(tmp_path)
+    spool_of(made).make()
+    made.spare.mkdir()
+    return made
+
+
+@pytest.fixture
+def spool(home: places.Places) -> Spool:
+    return spool_of(home)
+
+
+def run_reconcile(home: places.Places, *, boot: str = "boot", now: datetime = NOW, has_diary: bool = True) -> object:
+    return reconcile(home, boot_id=boot, now=now, has_diary=has_diary)
+
+
+def begin(spool: Spool) -> RunRecord:
+    record = make_running()
+    spool.store(record, folder="running")
+    (spool.folder / "output" / str(record.id)).write_text("so far")
+    return record
+
+
+def ended(spool: Spool, record: RunRecord) -> RunRecord:
+    found = spool.load("done", str(record.id))
+    assert isinstance(found, RunRecord)
+    assert spool.names("running") == []
+    return found
+
+
+def test_a_run_whose_host_lost_power_is_lost_at_the_next_boot(home: places.Places, spool: Spool) -> None:
+    record = begin(spool)
+    run_reconcile(home, boot="another boot")
+    lost = ended(spool, record)
+    assert (lost.status, lost.reason, lost.ended, lost.duration) == (Status.LOST, "host went down", NOW, None)
+    assert spool.output(lost) == "so far"
+
+
+def test_a_run_whose_runner_was_killed_is_lost(home: places.Places, spool: Spool) -> None:
+    record = begin(spool)
+    run_reconcile(home)
+    assert ended(spool, record).reason == "runner was killed"
+
+
+def test_a_run_whose_runner_lives_is_left_alone(home: places.Places, spool: Spool) -> None:
+    record = begin(spool)
+    file = os.open(spool.folder / "output" / str(record.id), os.O_RDONLY)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        run_reconcile(home)
+    finally:
+        os.close(file)
+    assert spool.names("running") == [str(record.id)]
+
+
+def test_without_proof_a_run_is_not_lost(home: places.Places, spool: Spool) -> None:
+    spool.store(make_running(), folder="running")
+    run_reconcile(home)
+    assert len(spool.names("running")) == 1
+    run_reconcile(home, now=NOW + timedelta(days=8))
+    assert spool.names("running") == []
+
+
+def test_a_run_that_ended_is_not_lost_because_its_start_record_stayed(home: places.Places, spool: Spool) -> None:
+    record = make_run()
+    spool.store(record)
+    (spool.folder / "running" / f"{record.id}.json").write_text("{}")
+    run_reconcile(home)
+    assert ended(spool, record).status is Status.SUCCEEDED
+
+
+def test_an_end_record_that_was_never_renamed_is_recovered(home: places.Places, spool: Spool) -> None:
+    record = begin(spool)
+    final = make_run(id=str(record.id))
+    rest(spool.folder / "tmp" / f"{record.id}.end.json", json.dumps(as_mapping(final)))
+    run_reconcile(home, boot="another boot")
+    assert ended(spool, record).status is Status.SUCCEEDED
+
+
+def test_a_start_record_that_was_never_renamed_is_a_lost_run(home: places.Places, spool: Spool) -> None:
+    record = make_running()
+    rest(spool.folder / "tmp" / f"{record.id}.start.json", json.dumps(as_mapping(record)))
+    run_reconcile(home, boot="another boot")
+    assert ended(spool, record).status is Status.LOST
+
+
+@pytest.mark.parametrize("content", ["", "\0" * 4096, '{"version": 1, "ki'])
+def test_what_is_no_record_leaves_tmp(home: places.Places, spool: Spool, content: str) -> None:
+    rest(spool.folder / "tmp" / "x.end.json", content)
+    run_reconcile(home)
+    assert list((spool.folder / "tmp").iterdir()) == []
+
+
+def test_what_is_being_written_stays_in_tmp(home: places.Places, spool: Spool) -> None:
+    (spool.folder / "tmp" / "x.end.json").write_text("")
+    run_reconcile(home, now=datetime.now(UTC))
+    assert len(list((spool.folder / "tmp").iterdir())) == 1
+
+
+def test_a_broken_start_record_is_put_aside(home: places.Places, spool: Spool) -> None:
+    (spool.folder / "running" / "x.json").write_text("{")
+    run_reconcile(home)
+    assert "not JSON" in (spool.folder / "quarantine" / "x.reason").read_text()
+
+
+def test_the_spare_is_taken_into_the_spool(home: places.Places, spool: Spool) -> None:
+    record = begin(spool)
+    (home.spare / f"{record.id}.json").write_text(json.dumps(as_mapping(make_run(id=str(record.id)))))
+    run_reconcile(home)
+    assert ended(spool, record).status is Status.SUCCEEDED
+    assert list(home.spare.iterdir()) == []
+
+
+@pytest.mark.parametrize("has_diary", [True, False])
+def test_old_records_go_with_their_output_but_none_the_diary_has_not_seen(
+    home: places.Places, spool: Spool, has_diary: bool
+) -> None:
+    sent, unsent = make_run(), make_run()
+    for record in (sent, unsent):
+        spool.store(record)
+        (spool.folder / "output" / str(record.id)).write_text("x")
+    spool.acknowledge(str(sent.id))
+    run_reconcile(home, now=datetime.now(UTC) + timedelta(days=91), has_diary=has_diary)
+    assert spool.names("sent") == []
+    assert not (spool.folder / "output" / str(sent.id)).exists()
+    assert bool(spool.names("done")) is has_diary
+
+
+@given(
+    st.dictionaries(st.text(min_size=1), st.tuples(st.integers(0, 200), st.integers(0, 1000)), max_size=30),
+    st.integers(0, 5000),
+)
+def test_retention_keeps_the_newest_that_fit_and_nothing_too_old(
+    files: Mapping[str, tuple[int, int]], size: int
+) -> None:
+    records = {name: (NOW - timedelta(days=age), length) for name, (age, length) in files.items()}
+    gone = set(expired(records, now=NOW, age=timedelta(days=90), size=size))
+    kept = records.keys() - gone
+    assert all(NOW - records[name][0] <= timedelta(days=90) for name in kept)
+    assert sum(records[name][1] for name in kept) <= size
+    for name in gone:
+        is_too_old = NOW - records[name][0] > timedelta(days=90)
+        newer = sum(length for moment, length in records.values() if moment >= records[name][0])
+        assert is_too_old or newer > size
+
+
+def rest(path: Path, content: str) -> None:
+    """A file that nobody has touched for a while."""
+    path.write_text(content)
+    os.utime(path, (START.timestamp(), START.timestamp()))
