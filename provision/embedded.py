@@ -1,0 +1,128 @@
+"""The embedded form: tasks run once on this machine, their records in a diary on 127.0.0.1, all of it in one folder."""
+
+import hashlib
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from provision.errors import OperatorError
+
+LOGIN = "admin@example.com"
+OLD_DAYS = 10
+
+
+class EmbeddedFailed(OperatorError):
+    """The embedded form could not be shown."""
+
+
+def run(root: Path, home: Path | None = None) -> int:
+    """Run the example tasks once, then serve the diary with their records until it is interrupted."""
+    home = home or root / ".rota" / "embedded"
+    python = ensure_python(root, home / "venv")
+    environment = {**os.environ, "PYTHONPATH": str(root / "agent" / "src"), "ROTA_HOME": str(home)}
+    write_configuration(home)
+    for task in tasks(home):
+        print(f"── rota run {task}", flush=True)
+        subprocess.run([python, "-m", "rota.cli", "run", task], env=environment, check=False)
+    return show(python, environment, home)
+
+
+def ensure_python(root: Path, venv: Path) -> str:
+    """A virtual environment with what the diary needs, made from the lock; its interpreter."""
+    lock = root / "requirements" / "agent-diary.txt"
+    stamp = venv / ".stamp"
+    if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
+        print("Making an environment for the diary", flush=True)
+        uv = Path(sys.executable).with_name("uv")
+        environment = {**os.environ, "VIRTUAL_ENV": str(venv)}
+        venv_command = [uv, "venv", "--quiet", "--clear", "--python", sys.executable, venv]
+        for command in (venv_command, [uv, "pip", "sync", "--quiet", "--require-hashes", lock]):
+            if subprocess.run(command, env=environment, check=False).returncode:
+                raise EmbeddedFailed(f"{' '.join(map(str, command))}: its message is above")
+        stamp.write_bytes(lock.read_bytes())
+    return str(venv / "bin" / "python")
+
+
+def tasks(home: Path) -> dict[str, dict[str, object]]:
+    """The example's tasks: two of the logs pack, a plain command, and one that fails, to see a failure."""
+    return {
+        "check_host": {"settings": {"clock": False, "failed_units": False}},
+        "compress_old_logs": {"settings": {"folders": [str(home / "example-logs")]}},
+        "list_disks": {"command": ["/bin/df", "--human-readable"], "description": "List the file systems"},
+        "fail": {"command": ["/bin/ls", "/nowhere"], "description": "Fail, to show what a failure looks like"},
+    }
+
+
+def write_configuration(home: Path) -> None:
+    """The same files that a host has in /etc/rota, a token of this machine, and some logs old enough to compress."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    token = kept_secret(home / "credentials" / "diary_token")
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    host = os.uname().nodename
+    write(home / "tasks.yml", {"tasks": tasks(home)})
+    write(home / "agent.yml", {"agent": {"host": host, "environment": "development"}})
+    write(
+        home / "diary.yml",
+        {
+            "diary": {
+                "environment": "development",
+                "host_tokens": {host: digest},
+                "administrators": [{"name": "admin", "email": LOGIN}],
+            }
+        },
+    )
+    kept_secret(home / "credentials" / "diary_admin_password")
+    logs = home / "example-logs"
+    logs.mkdir(exist_ok=True)
+    old = time.time() - OLD_DAYS * 86400
+    for name in ("one.log", "two.log"):
+        (logs / name).write_text("a line of an old log\n" * 1000)
+        os.utime(logs / name, (old, old))
+
+
+def write(path: Path, content: Mapping[str, object]) -> None:
+    path.write_text(yaml.safe_dump(content, sort_keys=True))
+
+
+def kept_secret(path: Path) -> str:
+    """The secret in this file; made at the first call."""
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(descriptor, secrets.token_urlsafe(24).encode())
+        os.close(descriptor)
+    return path.read_text()
+
+
+def show(python: str, environment: Mapping[str, str], home: Path) -> int:
+    """Serve the diary, send it the records, say where it is, and wait for Ctrl-C."""
+    credentials = {**environment, "CREDENTIALS_DIRECTORY": str(home / "credentials")}
+    serve = [python, "-m", "rota.diary.manage", "serve", "--port", "0"]
+    with subprocess.Popen(serve, env=credentials, stdout=subprocess.PIPE, text=True) as diary:
+        address = diary.stdout.readline().strip() if diary.stdout else ""
+        if not address.startswith("http://127.0.0.1:"):
+            raise EmbeddedFailed("the diary did not start; its message is above")
+        try:
+            ship(python, environment, home, address)
+            password = (home / "credentials" / "diary_admin_password").read_text()
+            print(f"\nThe diary:  {address}\nLogin:      {LOGIN}   {password}\nEnd:        Ctrl-C", flush=True)
+            return diary.wait()
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            diary.terminate()
+
+
+def ship(python: str, environment: Mapping[str, str], home: Path, address: str) -> None:
+    """Have the spool's records sent to the diary at this address."""
+    agent = yaml.safe_load((home / "agent.yml").read_text())
+    write(home / "agent.yml", {"agent": {**agent["agent"], "diary": {"url": address.rstrip("/")}}})
+    command: Sequence[str] = [python, "-m", "rota.cli", "ship"]
+    if subprocess.run(command, env=environment, check=False).returncode:
+        raise EmbeddedFailed("the records could not be sent; the message is above")
