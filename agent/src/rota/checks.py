@@ -3,6 +3,7 @@
 import os
 import pwd
 import re
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -57,7 +58,7 @@ def unit_problems(catalogue: Catalogue, units: Mapping[str, str]) -> Iterator[st
     with tempfile.TemporaryDirectory(prefix="rota-check-") as name:
         folder = Path(name)
         for unit, text in units.items():
-            (folder / unit).write_text(text, encoding="utf-8")
+            (folder / unit).write_text(with_own_programs(text), encoding="utf-8")
         for line in systemd.complaints(systemd.verify_command(sorted(folder.iterdir()))):
             yield f"unit: {line.replace(f'{folder}/', '')}"
         for task in catalogue.tasks.values():
@@ -67,6 +68,11 @@ def unit_problems(catalogue: Catalogue, units: Mapping[str, str]) -> Iterator[st
                     f"task {task.name}: its unit's exposure is {found}; at most {task.exposure} is allowed: take back "
                     "what loosens it, or raise exposure"
                 )
+
+
+def with_own_programs(text: str) -> str:
+    """A unit whose `rota` is that of this release, which may not be the one in use, or be a host's first."""
+    return text.replace("=/usr/local/bin/rota ", f"={Path(sys.prefix) / 'bin/rota'} ")
 
 
 def exposure_of(path: Path) -> float:
