@@ -342,17 +342,19 @@ def include_line(home: Path) -> str:
 
 
 def install(inventory: Inventory, root: Path, home: Path) -> Path:
-    """Make plain `ssh HOST` work for the operator: a file in ~/.ssh/config.d, and one Include line.
+    """Make plain `ssh HOST` work for the operator: a link in ~/.ssh/config.d, and one Include line.
 
-    Raises NameTaken when another inventory's file gives one of the names.
+    Being a link it follows every new rendering. Raises NameTaken when another inventory gives one of the names.
     """
     folder = home / ".ssh" / "config.d"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in (folder.parent, folder):
+        each.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"rota-{inventory.name}"
     _refuse_taken_names(inventory, folder, path)
-    text = ensure_ssh_config(inventory, root).read_text(encoding="utf-8")
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_private(path, text)
+    rendered = ensure_ssh_config(inventory, root).resolve()
+    if not path.is_symlink() or path.readlink() != rendered:
+        path.unlink(missing_ok=True)
+        path.symlink_to(rendered)
     config = (home / ".ssh" / "config").resolve()  # often a link into a folder of settings
     lines = config.read_text(encoding="utf-8") if config.exists() else ""
     if include_line(home) not in lines.splitlines():
@@ -365,7 +367,7 @@ def uninstall(inventory: Inventory, home: Path) -> bool:
     """Take the inventory's names out of ~/.ssh; the Include line goes with the last one. True if there were any."""
     folder = home / ".ssh" / "config.d"
     path = folder / f"rota-{inventory.name}"
-    found = path.exists()
+    found = path.is_symlink()
     path.unlink(missing_ok=True)
     config = (home / ".ssh" / "config").resolve()
     if config.exists() and not list(folder.glob("rota-*")):
@@ -378,8 +380,9 @@ def uninstall(inventory: Inventory, home: Path) -> bool:
 
 def _refuse_taken_names(inventory: Inventory, folder: Path, own: Path) -> None:
     for other in folder.glob("rota-*"):
-        taken = set(re.findall(r"^Host (\S+)$", other.read_text(encoding="utf-8"), re.MULTILINE))
-        if other != own and (both := sorted(taken & set(inventory.all_hosts))):
+        text = other.read_text(encoding="utf-8") if other.exists() else ""  # its checkout may be gone
+        both = sorted(set(re.findall(r"^Host (\S+)$", text, re.MULTILINE)) & set(inventory.all_hosts))
+        if other != own and both:
             raise NameTaken(f"{both[0]!r}, in {other}; remove that file first if its estate is no longer yours")
 
 

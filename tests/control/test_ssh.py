@@ -318,6 +318,9 @@ def test_plain_ssh_works_for_the_operator_and_her_own_settings_stay(tmp_path: Pa
     assert config.read_text() == f"{ssh.include_line(home)}\nHost mine\n    User me\n"
     assert settings_of(config, "production")["hostname"] == "www.example.org"
     assert settings_of(config, "mine")["user"] == "me"
+    inventory.hosts_file.write_text(inventory.hosts_file.read_text().replace("www.example.org", "192.0.2.99"))
+    ssh.ensure_ssh_config(inventory, tmp_path)
+    assert settings_of(config, "production")["hostname"] == "192.0.2.99"
     assert ssh.uninstall(inventory, home)
     assert not ssh.uninstall(inventory, home)
     assert config.read_text() == "Host mine\n    User me\n"
@@ -342,6 +345,8 @@ def test_two_estates_cannot_give_one_name_to_ssh(tmp_path: Path) -> None:
 
     with pytest.raises(ssh.NameTaken, match="'production'"):
         ssh.install(other, tmp_path, home)
+    (tmp_path / ".rota" / "acme" / "ssh_config").unlink()  # an estate whose checkout is gone claims nothing
+    assert ssh.install(other, tmp_path, home).exists()
 
 
 def test_the_example_is_reached_without_a_vault(tmp_path: Path) -> None:
