@@ -5,6 +5,7 @@ import importlib.util
 import json
 import os
 import py_compile
+import runpy
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +44,10 @@ class NotNow(RotaError):
 
 
 def main() -> None:
+    if pack_has_commands(sys.argv[1:2]):
+        sys.argv = [f"rota {sys.argv[1]}", *sys.argv[2:]]
+        runpy.run_module(f"rota.packs.{sys.argv[0].removeprefix('rota ')}", run_name="__main__")
+        return
     options = parser().parse_args()
     try:
         sys.exit(options.command(options) or 0)
@@ -53,6 +58,13 @@ def main() -> None:
         # Whoever read our output has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def pack_has_commands(words: Sequence[str]) -> bool:
+    """Whether the first word names a pack with commands of its own, as in `rota backup list`."""
+    return bool(words and words[0].isidentifier() and importlib.util.find_spec(f"rota.packs.{words[0]}")) and bool(
+        importlib.util.find_spec(f"rota.packs.{words[0]}.__main__")
+    )
 
 
 def parser() -> argparse.ArgumentParser:

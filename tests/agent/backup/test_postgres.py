@@ -137,7 +137,7 @@ def test_a_swap_ends_sessions_that_keep_coming_back(cluster: Server, library: st
                 with postgres.connect(library, cluster) as connection:
                     while not done.is_set():
                         connection.execute("SELECT 1")
-            except psycopg.OperationalError:
+            except (postgres.NoConnection, psycopg.OperationalError):
                 continue
 
     clients = [threading.Thread(target=insist) for _ in range(3)]

@@ -20,6 +20,7 @@ import psycopg
 from psycopg import sql
 
 from rota.core.errors import RotaError
+from rota.core.fingerprint import Fingerprint as Fingerprint
 
 STAMP = "%Y%m%dT%H%M%SZ"
 LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1
@@ -85,6 +86,10 @@ class ProgramFailed(RotaError):
     """A PostgreSQL program failed."""
 
 
+class NoConnection(RotaError):
+    """PostgreSQL cannot be reached, or has no such database."""
+
+
 class NameTooLong(RotaError):
     """PostgreSQL would cut this database name short."""
 
@@ -113,14 +118,6 @@ class Server:
 
 
 LOCAL = Server()
-
-
-@dataclass(frozen=True)
-class Fingerprint:
-    """What a table holds: its rows and the sum of their hashes, whatever their order."""
-
-    rows: int
-    checksum: str
 
 
 @dataclass(frozen=True)
@@ -156,17 +153,19 @@ def restore_command(database: str, *, owners: bool = True, options: Sequence[str
 
 
 def connect(database: str, server: Server = LOCAL, *, autocommit: bool = True) -> Connection:
-    """A connection whose session bears Rota's name."""
-    with _as_system_user(server):
-        return psycopg.connect(
-            "",
-            dbname=database,
-            host=server.host,
-            port=server.port,
-            user=server.user,
-            autocommit=autocommit,
-            application_name="rota",
-        )
+    """A connection whose session bears Rota's name. Raises `NoConnection`."""
+    try:
+        with _as_system_user(server):
+            return psycopg.connect(
+                dbname=database,
+                host=server.host,
+                port=server.port,
+                user=server.user,
+                autocommit=autocommit,
+                application_name="rota",
+            )
+    except psycopg.OperationalError as error:
+        raise NoConnection(f"{database!r}: {' '.join(str(error).split())}") from error
 
 
 def start(command: Sequence[str], server: Server = LOCAL, **streams: Any) -> subprocess.Popen[bytes]:

@@ -1,0 +1,323 @@
+"""Borg: encrypted, deduplicated archives in a repository here or behind SSH.
+
+The passphrase reaches borg through a pipe (`BORG_PASSPHRASE_FD`), so it is in no argument and no environment.
+"""
+
+import json
+import os
+import pwd
+import re
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from rota.core.errors import RotaError
+
+LOCK_WAIT = 600  # seconds an hourly backup waits for the store's own work, and the other way round
+# Exit 1 is a warning: a file changed while it was read. What must be in the archive is confirmed afterwards.
+WARNING = 1
+PRUNED = re.compile(r"Would prune:\s+(\S+)")
+
+
+class BorgFailed(RotaError):
+    """Borg failed."""
+
+
+class NoRepository(RotaError):
+    """There is no borg repository."""
+
+
+@dataclass(frozen=True)
+class Secure:
+    """How SSH reaches a repository: with one key of ours and no host key but the pinned one."""
+
+    key: Path
+    known_hosts: Path
+
+    def command(self) -> list[str]:
+        """The SSH client's command without its destination, which borg adds."""
+        settings = {
+            "BatchMode": "yes",
+            "IdentitiesOnly": "yes",
+            "StrictHostKeyChecking": "yes",
+            "UserKnownHostsFile": str(self.known_hosts),
+            "ConnectTimeout": "20",
+            "ServerAliveInterval": "15",
+            "ServerAliveCountMax": "4",
+        }
+        options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+        return ["ssh", "-F", "none", "-i", str(self.key), *options]
+
+
+@dataclass(frozen=True)
+class Repository:
+    """One repository: where it is, what opens it, where borg may keep its caches, as whom borg runs."""
+
+    location: str
+    passphrase: str = field(repr=False)
+    base: Path
+    ssh: Secure | None = None
+    system_user: str | None = None
+
+    def environment(self) -> dict[str, str]:
+        """Borg's settings. The moment of an archive is told in the local zone, so the zone is set."""
+        named = {
+            "BORG_REPO": self.location,
+            "BORG_BASE_DIR": str(self.base),
+            "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "no",
+            "BORG_RELOCATED_REPO_ACCESS_IS_OK": "no",
+            "TZ": "UTC",
+        }
+        return named | ({"BORG_RSH": shlex.join(self.ssh.command())} if self.ssh else {})
+
+
+@dataclass(frozen=True)
+class Archive:
+    """One archive as its repository lists it; `at` is when its sender says it was begun."""
+
+    id: str
+    name: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Created:
+    """What one `borg create` stored."""
+
+    files: int
+    size: int
+    stored: int  # bytes that were new to the repository, compressed
+    warnings: tuple[str, ...] = ()  # files that changed, vanished or could not be read meanwhile
+
+
+@dataclass(frozen=True)
+class Keep:
+    """How many archives stay for each period; borg keeps the last one of each."""
+
+    hourly: int = 48
+    daily: int = 14
+    weekly: int = 8
+    monthly: int = 12
+
+    def options(self) -> list[str]:
+        """As options of `borg prune`."""
+        return [f"--keep-{period}={number}" for period, number in vars(self).items()]
+
+
+def command(*words: str) -> list[str]:
+    """A borg command that waits for the repository's lock and says what it has to say as JSON lines."""
+    return ["borg", "--log-json", f"--lock-wait={LOCK_WAIT}", *words]
+
+
+def init_command() -> list[str]:
+    """A repository whose key is inside it, sealed by the passphrase."""
+    return command("init", "--encryption=repokey-blake2")
+
+
+def create_command(name: str, paths: Sequence[str], excludes: Sequence[str] = ()) -> list[str]:
+    """One archive of `paths`, relative to the working folder or absolute."""
+    without = [f"--exclude={pattern}" for pattern in excludes]
+    return command("create", "--json", "--compression=auto,zstd", "--exclude-caches", *without, f"::{name}", *paths)
+
+
+def list_command() -> list[str]:
+    """Every whole archive, oldest first; checkpoints of interrupted ones are left out."""
+    return command("list", "--json")
+
+
+def contents_command(name: str, paths: Sequence[str]) -> list[str]:
+    """What an archive holds of these paths."""
+    return command("list", "--json-lines", f"::{name}", *paths)
+
+
+def extract_command(name: str, path: str) -> list[str]:
+    """One file of an archive to standard output."""
+    return command("extract", "--stdout", f"::{name}", path)
+
+
+def extract_tree_command(name: str, paths: Sequence[str]) -> list[str]:
+    """Paths of an archive into the working folder, with the numbers of their owners as they were."""
+    return command("extract", "--numeric-ids", f"::{name}", *paths)
+
+
+def prune_command(keep: Keep) -> list[str]:
+    """Ask borg which archives its retention rules would remove."""
+    return command("prune", "--dry-run", "--list", *keep.options())
+
+
+def delete_command(names: Sequence[str]) -> list[str]:
+    """Remove archives; their space is freed by `compact`."""
+    first, *others = names
+    return command("delete", f"::{first}", *others)
+
+
+def compact_command() -> list[str]:
+    """Free what deleted archives used: after this nothing brings them back."""
+    return command("compact")
+
+
+def check_command(*, verify_data: bool) -> list[str]:
+    """Check the repository's segments and archives; `verify_data` also decrypts and hashes every chunk."""
+    return command("check", *(["--verify-data"] if verify_data else []))
+
+
+def export_key_command() -> list[str]:
+    """The sealed key to standard output: worthless without the passphrase, and the passphrase without it."""
+    return command("key", "export", "::", "-")
+
+
+def serve_command(repository: Path, *, quota: str | None = None) -> list[str]:
+    """The one command that a sender's key may start on the backup host."""
+    limit = [f"--storage-quota={quota}"] if quota else []
+    return ["borg", "serve", "--append-only", f"--restrict-to-repository={repository}", *limit]
+
+
+def init(repository: Repository) -> None:
+    """Make the repository; raises `BorgFailed` where there is one already."""
+    run(repository, init_command())
+
+
+def create(
+    repository: Repository, name: str, paths: Sequence[str], *, folder: Path, excludes: Sequence[str] = ()
+) -> Created:
+    """Store one archive. An interrupted one leaves a checkpoint, never an archive of this name."""
+    outcome = run(repository, create_command(name, paths, excludes), folder=folder)
+    stats = json.loads(outcome.output)["archive"]["stats"]
+    return Created(stats["nfiles"], stats["original_size"], stats["deduplicated_size"], outcome.messages)
+
+
+def archives(repository: Repository) -> list[Archive]:
+    """Every whole archive, oldest first. Raises `NoRepository` where there is none."""
+    listed = json.loads(run(repository, list_command()).output)["archives"]
+    return [Archive(one["id"], one["name"], _moment(one["start"])) for one in listed]
+
+
+def sizes(repository: Repository, name: str, paths: Sequence[str]) -> dict[str, int]:
+    """The sizes of regular files in an archive, by path."""
+    lines = run(repository, contents_command(name, paths)).output.splitlines()
+    return {one["path"]: one["size"] for one in map(json.loads, lines) if one["type"] == "-"}
+
+
+def extract(repository: Repository, name: str, path: str, target: Path) -> None:
+    """Write one file of an archive to `target`. Raises `BorgFailed` when it is missing, damaged or cut short."""
+    with target.open("wb") as out, _running(repository, extract_command(name, path), None, out, may_warn=False):
+        pass
+
+
+def read(repository: Repository, name: str, path: str) -> bytes:
+    """One small file of an archive."""
+    return run(repository, extract_command(name, path), may_warn=False).output
+
+
+def prunable(repository: Repository, keep: Keep) -> list[str]:
+    """The names of the archives that the retention rules have no use for."""
+    messages = run(repository, prune_command(keep)).messages
+    return [found[1] for found in map(PRUNED.match, messages) if found]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a borg command that ended well wrote, and the messages it had besides."""
+
+    output: bytes
+    messages: tuple[str, ...]
+
+
+def run(repository: Repository, words: Sequence[str], *, folder: Path | None = None, may_warn: bool = True) -> Outcome:
+    """Run borg to its end. Raises `BorgFailed` with borg's own words, `NoRepository` where there is none."""
+    with tempfile.TemporaryFile() as out:
+        with _running(repository, words, folder, out, may_warn=may_warn) as messages:
+            pass
+        out.seek(0)
+        return Outcome(out.read(), tuple(messages))
+
+
+@contextmanager
+def _running(
+    repository: Repository, words: Sequence[str], folder: Path | None, out: IO[bytes], *, may_warn: bool
+) -> Iterator[list[str]]:
+    """Run borg; the yielded list holds its messages once the block has been left."""
+    messages: list[str] = []
+    with tempfile.TemporaryFile() as said, _passphrase(repository) as descriptor:
+        environment = {**os.environ, **repository.environment(), "BORG_PASSPHRASE_FD": str(descriptor)}
+        program = subprocess.Popen(
+            words,
+            cwd=folder or "/",
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=said,
+            pass_fds=[descriptor],
+            umask=0o077,
+            **_identity(repository),
+        )
+        with program:
+            try:
+                yield messages
+            except BaseException:  # an interruption as well
+                program.terminate()
+                raise
+        said.seek(0)
+        lines = [_Message.parse(line) for line in said.read().decode(errors="replace").splitlines()]
+    messages += [line.text for line in lines]
+    if program.returncode == 0 or (program.returncode == WARNING and may_warn):
+        return
+    if any(line.id == "Repository.DoesNotExist" for line in lines):
+        raise NoRepository(f"at {repository.location}")
+    serious = [line.text for line in lines if line.serious] or messages[-3:]
+    raise BorgFailed(f"borg {_subcommand(words)} exited with {program.returncode}: {'; '.join(serious)}")
+
+
+@dataclass(frozen=True)
+class _Message:
+    text: str
+    id: str | None = None
+    serious: bool = True
+
+    @classmethod
+    def parse(cls, line: str) -> "_Message":
+        """A line of JSON from borg, or the plain text of ssh and of the other side."""
+        try:
+            told = json.loads(line)
+        except json.JSONDecodeError:
+            return cls(line)
+        if not isinstance(told, dict) or "message" not in told:
+            return cls(line, serious=False)
+        # A crash comes as a message of many lines; the first says what happened, the last which exception it was.
+        text = str(told["message"]).strip().splitlines() or [""]
+        text = text if len(text) == 1 else [text[0], text[-1]]
+        return cls(" … ".join(text), told.get("msgid"), told.get("levelname") in {"WARNING", "ERROR", "CRITICAL"})
+
+
+def _subcommand(words: Sequence[str]) -> str:
+    return next(word for word in words[1:] if not word.startswith("-"))
+
+
+@contextmanager
+def _passphrase(repository: Repository) -> Iterator[int]:
+    """The passphrase waiting in a pipe."""
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, repository.passphrase.encode() + b"\n")
+        os.close(writing)
+        yield reading
+    finally:
+        os.close(reading)
+
+
+def _identity(repository: Repository) -> dict[str, Any]:
+    """Popen's arguments for becoming the repository's owner; none where we are not root or need not."""
+    if repository.system_user is None or os.getuid() != 0:
+        return {}
+    user = pwd.getpwnam(repository.system_user)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)

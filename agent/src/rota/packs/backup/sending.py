@@ -1,0 +1,107 @@
+"""The sender's side: dumps, a manifest, one archive."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from rota.adapters import borg
+from rota.core.errors import RotaError
+from rota.packs.backup import manifest, sources
+from rota.packs.backup.configuration import NotConfigured, Places, Sender
+from rota.packs.backup.manifest import Kind, Manifest, Source
+from rota.packs.backup.workplace import working_folder
+
+STAMP = "%Y%m%dT%H%M%SZ"
+
+
+class ArchiveIncomplete(RotaError):
+    """The archive lacks what its manifest says."""
+
+
+class BackupShrunken(RotaError):
+    """The backup was made, but holds far less than the one before; if that is right, the next one will pass."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One backup that reached the store."""
+
+    name: str
+    manifest: Manifest
+    created: borg.Created
+
+
+def send(sender: Sender, places: Places, now: datetime) -> Sent:
+    """Make one archive of everything. Any failure before the archive means that there is no archive at all."""
+    if not sender.sources.named():
+        raise NotConfigured("`backup.sender.sources` names nothing to back up")
+    repository = sender.open(places)
+    with working_folder(places, "send") as folder:
+        brought = tuple(sources.dump(kind, name, folder) for kind, name in sender.sources.named())
+        made = _manifest(sender, places, brought, now)
+        (folder / manifest.FILE).write_text(manifest.write(made))
+        name = f"{sender.host}-{now.strftime(STAMP)}"
+        paths = [manifest.FILE, *(_archived(source) for source in brought)]
+        created = _create(repository, name, paths, folder, sender.excludes)
+        _confirm(repository, name, folder, brought)
+    _remember(places, made)
+    return Sent(name, made, created)
+
+
+def require_no_shrinking(sent: Sent) -> None:
+    """Raise `BackupShrunken`: the archive is kept, somebody must look."""
+    if sent.manifest.shrunken:
+        raise BackupShrunken("; ".join(sent.manifest.shrunken))
+
+
+def _manifest(sender: Sender, places: Places, brought: tuple[Source, ...], now: datetime) -> Manifest:
+    before = _last(places)
+    return Manifest(
+        host=sender.host,
+        environment=places.environment(),
+        release=places.release(),
+        started=now,
+        sources=brought,
+        shrunken=manifest.shrunken(brought, before.sources, below=sender.shrunken_below) if before else (),
+    )
+
+
+def _archived(source: Source) -> str:
+    return source.name if source.kind is Kind.DIRECTORY else source.path
+
+
+def _create(
+    repository: borg.Repository, name: str, paths: Sequence[str], folder: Path, excludes: Sequence[str]
+) -> borg.Created:
+    """The first backup makes the repository; the store's ledger would notice if it were not the first."""
+    try:
+        return borg.create(repository, name, paths, folder=folder, excludes=excludes)
+    except borg.NoRepository:
+        borg.init(repository)
+        return borg.create(repository, name, paths, folder=folder, excludes=excludes)
+
+
+def _confirm(repository: borg.Repository, name: str, folder: Path, brought: tuple[Source, ...]) -> None:
+    """Borg only warns of a file it could not read, so ask the archive for its dumps and directories."""
+    expected = {source.path: source.size for source in brought if source.kind is not Kind.DIRECTORY}
+    expected[manifest.FILE] = (folder / manifest.FILE).stat().st_size
+    found = borg.sizes(repository, name, list(expected))
+    wrong = sorted(path for path, size in expected.items() if found.get(path) != size)
+    if wrong:
+        raise ArchiveIncomplete(f"{name}: {', '.join(wrong)}")
+
+
+def _last(places: Places) -> Manifest | None:
+    file = places.state / "last.json"
+    return manifest.read(file.read_text()) if file.is_file() else None
+
+
+def _remember(places: Places, made: Manifest) -> None:
+    beside = places.state / "last.json.part"
+    with beside.open("w") as out:
+        out.write(manifest.write(made))
+        out.flush()
+        os.fsync(out.fileno())
+    beside.replace(places.state / "last.json")

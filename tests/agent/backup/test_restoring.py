@@ -1,0 +1,152 @@
+"""Restoring: found in the newest good archive, compared, swapped in; interrupted anywhere, nothing has changed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from rota.adapters import borg, postgres
+from rota.packs.backup import __main__ as command_line
+from rota.packs.backup import restoring, work
+from tests.agent.backup.conftest import Estate
+from tests.agent.backup.test_keeping import damage_most_data
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+# More, and less compressible, than all there was before.
+NOISE = """
+INSERT INTO book SELECT n, (SELECT string_agg(md5(random()::text || n), '') FROM generate_series(1, 30)), NULL
+FROM generate_series(900, 1400) n
+"""
+Tables = dict[str, postgres.Fingerprint]
+
+
+def tables(server: postgres.Server, database: str = "library") -> Tables:
+    with postgres.connect(database, server) as connection:
+        return postgres.fingerprint(connection)
+
+
+def change(server: postgres.Server) -> None:
+    with postgres.connect("library", server) as connection:
+        connection.execute("DELETE FROM loan")
+        connection.execute(
+            "INSERT INTO book SELECT n, repeat(md5(n::text), 99), NULL FROM generate_series(900, 1400) n"
+        )
+
+
+def words(estate: Estate, *arguments: str) -> list[str]:
+    places = estate.sender_places
+    return [f"--etc={places.etc}", f"--state={places.state}", *arguments]
+
+
+@pytest.fixture
+def restorable(estate: Estate) -> Estate:
+    """Production with its repository in reach without SSH, as far as its files say."""
+    configuration = estate.sender_places.etc / "backup.yml"
+    here = str(estate.store.repository("production"))
+    configuration.write_text(configuration.read_text().replace(estate.sender.repository, here))
+    return estate.here()
+
+
+def test_a_database_comes_back_as_it_was_backed_up(
+    restorable: Estate, cluster: postgres.Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = tables(cluster)
+    restorable.send(NOW)
+    change(cluster)
+    changed = tables(cluster)
+    assert command_line.main(words(restorable, "restore-db", "library", "--confirmed")) == 0
+    [before] = postgres.kept("library", cluster)
+    assert tables(cluster) == recorded
+    assert tables(cluster, before) == changed
+    assert f"what it was before is {before}" in capsys.readouterr().out
+
+
+def test_production_is_refused_without_confirmation(
+    restorable: Estate, cluster: postgres.Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = tables(cluster)
+    assert command_line.main(words(restorable, "restore-db", "library")) == 2
+    assert "This host is production" in capsys.readouterr().err
+    assert tables(cluster) == before
+
+
+def test_a_damaged_newest_archive_is_passed_over_with_its_reason(
+    restorable: Estate, cluster: postgres.Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = tables(cluster)
+    good = restorable.send(NOW)
+    change(cluster)
+    bad = restorable.send(NOW + timedelta(seconds=1))
+    damage_most_data(restorable)
+    report = work.drill(restorable.store, restorable.store_places, NOW + timedelta(minutes=1))
+    assert [item.outcome for item in report.items] == ["failed"]
+    assert command_line.main(words(restorable, "restore-db", "library", "--confirmed")) == 0
+    said = capsys.readouterr().out
+    assert f"{bad.name} is passed over." in said
+    assert f"restored library from {good.name}" in said
+    assert tables(cluster) == recorded
+
+
+def test_at_takes_the_newest_backup_not_after_that_time(restorable: Estate, cluster: postgres.Server) -> None:
+    archives = [borg.Archive(str(hour), f"at-{hour}", NOW + timedelta(hours=hour)) for hour in range(5)]
+    chosen = restoring.candidates(archives, NOW + timedelta(hours=2, minutes=30))
+    assert [archive.name for archive in chosen] == ["at-2", "at-1", "at-0"]
+    with pytest.raises(restoring.NoGoodBackup, match="the oldest is of"):
+        restoring.candidates(archives, NOW - timedelta(hours=1))
+
+
+@contextmanager
+def restore_under_way(estate: Estate, cluster: postgres.Server) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "rota.packs.backup", *words(estate, "restore-db", "library", "--confirmed")]
+    environment = {**os.environ, "PGHOST": str(cluster.host), "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True) as it:
+        yield it
+
+
+STAGES = {
+    "is whole": "old",
+    "restoring into": "old",
+    "every table is as it was recorded": "old or new",  # the swap follows at once
+    "is in place": "new",
+}
+
+
+def test_killed_at_any_stage_the_database_is_the_old_one_or_the_new_one(
+    restorable: Estate, cluster: postgres.Server
+) -> None:
+    recorded = tables(cluster)
+    restorable.send(NOW)
+    change(cluster)
+    for stage, expected in STAGES.items():
+        before = tables(cluster)
+        with restore_under_way(restorable, cluster) as process:
+            assert process.stdout is not None
+            assert any(stage in line for line in process.stdout)
+            os.killpg(process.pid, signal.SIGKILL)
+        possible = {"old": [before], "new": [recorded], "old or new": [before, recorded]}
+        assert tables(cluster) in possible[expected], stage
+    assert command_line.main(words(restorable, "restore-db", "library", "--confirmed")) == 0
+    assert tables(cluster) == recorded
+    assert postgres.scratches("library", cluster) == []
+
+
+def test_a_store_that_is_full_fails_the_backup_and_keeps_the_earlier_ones(
+    estate: Estate, cluster: postgres.Server
+) -> None:
+    good = estate.here().send(NOW)
+    change(cluster)
+    shutil.rmtree(estate.sender_places.state / "borg")  # which knows the repository by its place without SSH
+    estate.admit(before="prlimit --fsize=100000 ")
+    with pytest.raises(borg.BorgFailed, match="borg create exited with 2"):
+        estate.send(NOW + timedelta(seconds=1))
+    assert [archive.name for archive in borg.archives(estate.kept())] == [good.name]
+    estate.admit()
+    better = estate.send(NOW + timedelta(seconds=2))
+    assert [archive.name for archive in borg.archives(estate.kept())] == [good.name, better.name]
+    assert work.check(estate.store, estate.store_places, NOW + timedelta(minutes=1)).items[0].outcome == "done"

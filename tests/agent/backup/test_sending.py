@@ -1,0 +1,94 @@
+"""Sending: one archive of everything over real SSH, or none at all."""
+
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from rota.adapters import borg, postgres
+from rota.packs.backup import manifest, sending, sources, work
+from rota.packs.backup.manifest import Kind
+from rota.packs.backup.outcome import Outcome
+from tests.agent.backup.conftest import Estate, with_sources
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+
+
+def names(estate: Estate) -> list[str]:
+    return [archive.name for archive in borg.archives(estate.kept())]
+
+
+def test_an_archive_holds_the_dumps_the_directories_and_a_manifest_of_their_moment(estate: Estate) -> None:
+    told: list[Outcome] = []
+    work.back_up(estate.sender, estate.sender_places, NOW, told.append)
+    [archive] = borg.archives(estate.kept())
+    made = manifest.read(borg.read(estate.kept(), archive.name, "manifest.json"))
+    dump = made.named(Kind.POSTGRESQL, "library")
+    assert archive.name == f"production-{NOW:%Y%m%dT%H%M%SZ}"
+    assert (made.host, made.environment, made.started) == ("production", "production", NOW)
+    assert dump is not None
+    assert {table: one.rows for table, one in (dump.tables or {}).items()} == {"public.book": 500, "public.loan": 100}
+    assert told[0].counts["rows"] == 600
+    assert told[0].counts["bytes stored"] > 0
+    assert not list(estate.sender_places.work.glob("send/*"))
+
+
+def test_a_failed_dump_makes_no_archive_and_leaves_the_good_ones_newest(estate: Estate) -> None:
+    good = estate.here().send(NOW)
+    broken = with_sources(estate.here(), postgresql=["library", "absent"])
+    with pytest.raises(postgres.NoConnection, match="absent"):
+        broken.send(NOW + timedelta(seconds=1))
+    assert names(estate) == [good.name]
+
+
+def test_a_missing_directory_makes_no_archive(estate: Estate, tmp_path: Path) -> None:
+    broken = with_sources(estate.here(), postgresql=["library"], directories=[str(tmp_path / "absent")])
+    with pytest.raises(sources.SourceMissing, match="absent"):
+        broken.send(NOW)
+    assert names(estate) == []
+
+
+def test_the_first_backup_makes_the_repository_over_ssh(estate: Estate) -> None:
+    shutil.rmtree(estate.store.repository("production"))
+    sent = estate.send(NOW)
+    assert names(estate) == [sent.name]
+
+
+def test_what_borg_could_not_read_makes_the_archive_incomplete(estate: Estate, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dump_and_lose(kind: Kind, name: str, folder: Path) -> manifest.Source:
+        source = whole(kind, name, folder)
+        (folder / source.path).unlink()
+        return source
+
+    whole = sources.dump
+    monkeypatch.setattr(sources, "dump", dump_and_lose)
+    with pytest.raises(sending.ArchiveIncomplete, match=r"postgresql/library\.dump"):
+        with_sources(estate.here(), postgresql=["library"]).send(NOW)
+
+
+def test_a_backup_that_shrank_is_kept_and_fails_once(estate: Estate, cluster: postgres.Server) -> None:
+    def silent(_: Outcome) -> None: ...
+
+    here = estate.here()
+    here.send(NOW)
+    with postgres.connect("library", cluster) as connection:
+        connection.execute("TRUNCATE book, loan")
+    with pytest.raises(sending.BackupShrunken, match="postgresql library has .* bytes, the backup before had"):
+        work.back_up(here.sender, here.sender_places, NOW + timedelta(seconds=1), silent)
+    work.back_up(here.sender, here.sender_places, NOW + timedelta(seconds=2), silent)
+    assert len(names(estate)) == 3
+
+
+def test_the_passphrase_is_in_no_argument_and_no_environment(estate: Estate) -> None:
+    repository = estate.sender.open(estate.sender_places)
+    assert "correct horse" not in str(repository)
+    assert "correct horse" not in str(repository.environment())
+    assert "correct horse" not in str(borg.create_command("name", ["path"]))
+
+
+def test_nothing_readable_reaches_the_store(estate: Estate) -> None:
+    estate.here().send(NOW)
+    stored = b"".join(file.read_bytes() for file in estate.store.repository("production").rglob("*") if file.is_file())
+    assert b"Book" not in stored
+    assert b"a cover" not in stored
