@@ -212,6 +212,7 @@ def fill_production(estate: Estate) -> None:
     ensure_role(estate.there)
     estate.query("CREATE DATABASE library OWNER library TEMPLATE template0", estate.there, "postgres")
     with postgres.connect("library", estate.there) as connection:
+        connection.execute("CREATE EXTENSION pg_stat_statements")  # one that only a superuser may make
         connection.execute("SET ROLE library")
         connection.execute((HERE / "production.sql").read_bytes())
     estate.media_there.mkdir(parents=True)

@@ -107,6 +107,7 @@ def test_the_mirrored_database_belongs_to_the_service_and_keeps_its_settings(est
 
     assert estate.query("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'") == [("library",)]
     assert estate.query("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'library'") == [("library",)]
+    assert estate.query("SELECT FROM pg_extension WHERE extname = 'pg_stat_statements'") == [()]
     assert estate.query("SHOW work_mem") == [("5MB",)]
 
 

@@ -94,7 +94,7 @@ def mirror(destination: Destination, progress: Progress, now: datetime) -> Resul
         with progress.stage("ask") as stage:
             about, plan = ask(destination)
             stage.words = f"release {about.release or 'none'}, database of {size(about.database_bytes)}"
-        scratch = create_scratch(destination, now)
+        scratch = create_scratch(destination, about.extensions, now)
         copy_database(destination, scratch, shape(about.columns), progress, result)
         mask_database(destination, scratch, plan, progress, result)
         finish_database(destination, scratch, plan, progress)
@@ -174,12 +174,23 @@ def copy_database(
         stage.words = f"{result.counts['rows']} in {len(arriving.rows)} tables, {size(arriving.received)} received"
 
 
-def create_scratch(destination: Destination, now: datetime) -> str:
+def create_scratch(destination: Destination, extensions: Iterable[str], now: datetime) -> str:
+    """An empty database of the service's role, with production's extensions, which only a superuser may make."""
     scratch = postgres.create_scratch(destination.database, now, destination.server)
     give = sql.SQL("ALTER DATABASE {} OWNER TO {}")
     with postgres.connect("postgres", destination.server) as connection:
         connection.execute(give.format(sql.Identifier(scratch), sql.Identifier(destination.owner)))
+    with postgres.connect(scratch, destination.server) as connection:
+        for name in extensions:
+            create_extension(connection, name)
     return scratch
+
+
+def create_extension(connection: postgres.Connection, name: str) -> None:
+    try:
+        connection.execute(sql.SQL("CREATE EXTENSION {}").format(sql.Identifier(name)))
+    except psycopg.Error as error:
+        raise NotProvisioned(f"production's PostgreSQL extension {name!r}: {str(error).splitlines()[0]}") from error
 
 
 def structure_file(destination: Destination) -> Path:

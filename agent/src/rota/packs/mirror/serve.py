@@ -12,10 +12,12 @@ from pathlib import Path
 from rota.adapters import postgres
 from rota.packs.mirror.configuration import Serving
 from rota.packs.mirror.requests import Ask, Refused, Request, parse
-from rota.packs.mirror.structure import count_rows, read_columns
+from rota.packs.mirror.structure import count_rows, read_columns, read_extensions
 
 # A dump waits for no lock longer than this, so that it never stands between a migration and its tables for long.
 LOCK_WAIT = "--lock-wait-timeout=60s"
+# Only a superuser may make some extensions, so the other side makes them by name. This one is everywhere already.
+NO_EXTENSIONS = "--extension=plpgsql"
 COMPRESS = ["zstd", "-q", "-1", "--stdout"]
 
 
@@ -34,9 +36,13 @@ def serve(command: str, serving: Serving) -> int:
 def about(_request: Request, serving: Serving) -> int:
     with postgres.connect(serving.database, serving.server) as connection:
         row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
-        columns = [asdict(column) for column in read_columns(connection)]
-    release = current_release(serving.release)
-    print(json.dumps({"release": release, "database_bytes": row[0] if row else 0, "columns": columns}))
+        answer = {
+            "release": current_release(serving.release),
+            "database_bytes": row[0] if row else 0,
+            "columns": [asdict(column) for column in read_columns(connection)],
+            "extensions": read_extensions(connection),
+        }
+    print(json.dumps(answer))
     return 0
 
 
@@ -47,7 +53,8 @@ def current_release(folder: Path) -> str:
 
 
 def structure(_request: Request, serving: Serving) -> int:
-    command = postgres.dump_command(serving.database, options=["--schema-only", "--no-blobs", LOCK_WAIT])
+    options = ["--schema-only", "--no-blobs", NO_EXTENSIONS, LOCK_WAIT]
+    command = postgres.dump_command(serving.database, options=options)
     return postgres.start(command, serving.server, stdin=subprocess.DEVNULL).wait()
 
 

@@ -29,11 +29,12 @@ class SourceFailed(RotaError):
 
 @dataclass(frozen=True)
 class About:
-    """The release that production runs, empty where it runs none; its database's bytes and columns."""
+    """The release that production runs, empty where it runs none; its database's bytes, columns and extensions."""
 
     release: str
     database_bytes: int
     columns: tuple[Column, ...]
+    extensions: tuple[str, ...]
 
 
 @dataclass
@@ -87,7 +88,7 @@ def ask(source: Source, request: Ask) -> bytes:
 def about(source: Source) -> About:
     answer = json.loads(ask(source, Ask.ABOUT))
     columns = tuple(Column(**values) for values in answer["columns"])
-    return About(answer["release"], answer["database_bytes"], columns)
+    return About(answer["release"], answer["database_bytes"], columns, tuple(answer["extensions"]))
 
 
 def complaint(request: str, code: int, said: bytes) -> str:

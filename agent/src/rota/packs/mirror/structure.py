@@ -19,6 +19,12 @@ def read_columns(connection: Connection) -> list[Column]:
     return [Column(*row) for row in connection.execute(query).fetchall()]
 
 
+def read_extensions(connection: Connection) -> list[str]:
+    """The extensions that a new database lacks."""
+    query = "SELECT extname FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql' ORDER BY 1"
+    return [str(name) for (name,) in connection.execute(query)]
+
+
 def count_rows(connection: Connection) -> Rows:
     """The rows of every table, by `schema.table`, as this connection's transaction sees them."""
     found: Rows = {}

@@ -177,7 +177,7 @@ def wait_until_ready(readiness: Readiness, release: str) -> None:
     while answer := unreadiness(readiness, release):
         if time.monotonic() > deadline:
             raise NotReady(f"{readiness.path} at {readiness.socket} said {answer} for {readiness.seconds:g} s")
-        time.sleep(PROBE_PAUSE)
+        time.sleep(PROBE_PAUSE)  # nothing tells when the service becomes ready
 
 
 def unreadiness(readiness: Readiness, release: str) -> str:
