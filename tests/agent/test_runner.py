@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -331,6 +332,22 @@ def test_a_fresh_mark_names_the_run_and_says_that_it_was_started_by_hand(bench: 
     mark.write_text("01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59\n")
     _, record = bench.run("/bin/true", mark=mark)
     assert (str(record.id), record.trigger) == ("01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59", "manual")
+
+
+def test_a_timers_stamp_proves_slot_and_trigger(bench: Bench, tmp_path: Path) -> None:
+    stamp = tmp_path / "stamp"
+    stamp.touch()
+    elapsed = datetime.fromtimestamp(int(stamp.stat().st_mtime), UTC)
+    _, record = bench.run("/bin/true", stamp=stamp)
+    assert (record.slot, record.trigger) == (elapsed, "timer")
+
+
+def test_an_old_stamp_proves_a_start_by_hand(bench: Bench, tmp_path: Path) -> None:
+    stamp = tmp_path / "stamp"
+    stamp.touch()
+    os.utime(stamp, (0, 0))
+    _, record = bench.run("/bin/true", stamp=stamp)
+    assert (record.slot, record.trigger) == (None, "manual")
 
 
 def test_a_mark_that_was_used_or_is_old_is_left_alone(bench: Bench, tmp_path: Path) -> None:

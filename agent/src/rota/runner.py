@@ -31,6 +31,7 @@ REPORT_LIMIT = 1024 * 1024
 RESERVE = 4096
 """How many bytes are set aside at the start, so that the end record of an ordinary run fits on a disk filled since."""
 MARK_AGE = 60.0
+TRIGGER_AGE = 10_000_000
 UNFINISHED = "tmp"
 LOCKED, TIMED_OUT, NOT_EXECUTABLE, NOT_FOUND, CANNOT_LOCK = 75, 124, 126, 127, 73
 SHOWN_SIGNALS = {
@@ -58,7 +59,9 @@ class Settings:
         self.lock_wait = float(values.get("lock_wait", "0"))
         self.timeout = float(values.get("timeout", "0"))
         self.grace = float(values.get("grace", "10"))
+        self.slot: str | None = None
         self.trigger = values.get("trigger", "manual")
+        self.stamp = values.get("stamp", "")
         self.mark = values.get("mark", "")
         self.current = values.get("current", "")
         self.release = values.get("release", "")
@@ -175,7 +178,7 @@ def run(settings: Settings) -> int:
         "environment": settings.environment,
         "task": settings.task,
         "pack": settings.pack,
-        "slot": slot_of_timer(),
+        "slot": settings.slot,
         "trigger": settings.trigger,
         "started": now(),
         "boot_id": read_first_line("/proc/sys/kernel/random/boot_id"),
@@ -224,11 +227,10 @@ def pin_release(settings: Settings) -> list[str]:
 def apply_mark(settings: Settings) -> None:
     """Take the id that `rota run` left for a start by hand, else make one.
 
-    systemd 252 does not tell a service what started it; from 253 on it names the timer. A mark that is old, or whose
-    run exists already, was left behind by a `rota run` that died.
+    A mark that is old, or whose run exists already, was left behind by a `rota run` that died.
     """
-    if environment("TRIGGER_UNIT").endswith(".path"):
-        settings.trigger = "path"
+    if settings.trigger == "timer":
+        settings.slot, settings.trigger = what_triggered(settings.stamp, time.time_ns() // 1000)
     if settings.mark:
         try:
             is_fresh = abs(time.time() - posix.stat(settings.mark).st_mtime) < MARK_AGE
@@ -237,7 +239,7 @@ def apply_mark(settings: Settings) -> None:
         identifier = read_first_line(settings.mark) if is_fresh else ""
         if len(identifier) == 36 and not was_used(settings, identifier):
             settings.identifier = identifier
-            settings.trigger = "manual"
+            settings.slot, settings.trigger = None, "manual"
     if not settings.identifier:
         settings.identifier = make_identifier(time.time_ns() // 1_000_000, posix.urandom(10))
 
@@ -340,7 +342,7 @@ def spawn(settings: Settings, command: list[str], out: int, report: int) -> int:
         environ.pop(key, None)
     environ[b"ROTA_RUN_ID"] = settings.identifier.encode()
     environ[b"ROTA_TASK"] = settings.task.encode()
-    environ[b"ROTA_SLOT"] = (slot_of_timer() or "").encode()
+    environ[b"ROTA_SLOT"] = (settings.slot or "").encode()
     environ[b"ROTA_ENVIRONMENT"] = settings.environment.encode()
     environ[b"ROTA_REPORT_FD"] = b"3"
     nothing = posix.open("/dev/null", posix.O_RDONLY | posix.O_CLOEXEC)
@@ -621,10 +623,24 @@ def write_and_rename(beside: str, path: str, line: bytes) -> OSError | None:
     return None
 
 
-def slot_of_timer() -> str | None:
-    """The moment a timer elapsed, which systemd tells from version 253 on."""
-    microseconds = environment("TRIGGER_TIMER_REALTIME_USEC")
-    return moment(int(microseconds)) if microseconds.isdigit() else None
+def what_triggered(stamp: str, moment_now: int) -> tuple[str | None, str]:
+    """The slot and the trigger of a run that a unit started, as far as systemd tells.
+
+    A timer that catches up leaves a stamp when it elapses, which proves both. Any other timer tells its service since
+    systemd 252, which goes on telling of its first elapse ever after: what is long past says nothing.
+    """
+    if environment("TRIGGER_UNIT").endswith(".path"):
+        return None, "path"
+    told = environment("TRIGGER_TIMER_REALTIME_USEC")
+    elapsed = int(told) if told.isdigit() else 0
+    if stamp:
+        try:
+            elapsed = posix.stat(stamp).st_mtime_ns // 1000
+        except OSError:
+            stamp = ""
+    if 0 <= moment_now - elapsed < TRIGGER_AGE:
+        return moment(elapsed - elapsed % 1_000_000), "timer"
+    return None, "manual" if stamp else "timer"
 
 
 def now() -> str:

@@ -137,6 +137,7 @@ def runner_arguments(task: Task, agent: Agent, places: Places, *, trigger: str, 
         "timeout": show_seconds(task.timeout),
         "grace": show_seconds(task.grace),
         "trigger": trigger,
+        "stamp": str(stamp_of(task, places)) if task.catch_up is CatchUp.LATEST and task.schedule else "",
         "mark": "" if places.is_embedded else str(places.marks / task.name),
         "current": "" if places.is_embedded else str(places.current),
         "hash": unit_hash,
@@ -238,7 +239,7 @@ def stamps(changes: Iterable[Change], catalogue: Catalogue, places: Places) -> l
     """
     changed = {change.unit for change in changes if change.after is not None}
     return [
-        places.stamps / f"stamp-{PREFIX}{task.name}.timer"
+        stamp_of(task, places)
         for task in catalogue.tasks.values()
         if task.catch_up is CatchUp.LATEST and f"{PREFIX}{task.name}.timer" in changed
     ]
@@ -262,3 +263,8 @@ def apply(changes: Sequence[Change], catalogue: Catalogue, places: Places, *, is
         unit_files.touch(stamps(changes, catalogue, places))
         wanted = {change.unit for change in changes if change.after is not None}
         unit_files.reload_and_start(unit for unit in restarted if unit in wanted)
+
+
+def stamp_of(task: Task, places: Places) -> Path:
+    """The file whose time is the last elapse of this task's timer, for a timer that is persistent."""
+    return places.stamps / f"stamp-{PREFIX}{task.name}.timer"
