@@ -10,4 +10,4 @@ def wait_until(condition: Callable[[], object], *, seconds: float = 10) -> None:
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{condition} did not come true within {seconds} s")
-        time.sleep(0.005)
+        time.sleep(0.005)  # between two looks at the condition

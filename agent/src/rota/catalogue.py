@@ -113,7 +113,7 @@ def tasks_of(pack: str) -> Iterable[PackTask]:
 
 def read(file: Path) -> dict[str, object]:
     try:
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=StrictLoader)  # noqa: S506 (a SafeLoader)
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=StrictLoader)  # noqa: S506 - a safe loader
     except OSError as error:
         raise BadConfiguration(f"{file}: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

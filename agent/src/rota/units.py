@@ -184,7 +184,7 @@ def template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("rota"),
         undefined=jinja2.StrictUndefined,
-        autoescape=False,  # noqa: S701 (unit files are not HTML; `quote` and `specifiers` escape for systemd)
+        autoescape=False,  # noqa: S701 - unit files are not HTML; `quote` and `specifiers` escape for systemd
         keep_trailing_newline=True,
     )
     environment.filters["lower_first"] = lambda text: text[:1].lower() + text[1:]

@@ -58,7 +58,7 @@ class Diary:
     def send(self, records: Sequence[RunRecord | DeployRecord]) -> dict[str, Verdict]:
         """Hand over these records. Raises DiaryUnreachable, DiaryRefused, DiaryBusy, TooLarge."""
         try:
-            with urllib.request.urlopen(  # noqa: S310 (the catalogue admits https, and http to this host)
+            with urllib.request.urlopen(  # noqa: S310 - the catalogue admits https, and http to this host
                 self._request(encode(records)), timeout=self.timeout, context=self._context()
             ) as answer:
                 return verdicts(json.load(answer))
@@ -75,7 +75,7 @@ class Diary:
             "Content-Type": "application/json",
             "Content-Encoding": "gzip",
         }
-        return urllib.request.Request(  # noqa: S310 (as above)
+        return urllib.request.Request(  # noqa: S310 - as above, the address is checked
             f"{self.url}/api/v1/records", data=gzip.compress(body, compresslevel=5), headers=headers, method="POST"
         )
 

@@ -80,7 +80,7 @@ def check_host(
     inodes_percent: float = 90,
     memory_available_percent: float = 5,
     certificate_days: float = 14,
-    certificate_folders: list[Path] = [Path("/etc/ssl/rota"), Path("/etc/nginx"), Path("/etc/rota")],  # noqa: B006 (never changed)
+    certificate_folders: list[Path] = [Path("/etc/ssl/rota"), Path("/etc/nginx"), Path("/etc/rota")],  # noqa: B006 - never changed
     clock: bool = True,
     failed_units: bool = True,
 ) -> None:

@@ -1,0 +1,45 @@
+"""docs/tasks.md says what the code does: fields, commands, packs' settings and the examples."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rota.catalogue import PackTask, discover, load
+from rota.core.fields import FIELDS
+from rota.packs.logs import tasks as logs
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```(\w+)\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_table_of_fields_is_the_code_s() -> None:
+    rows = [f"| `{name}` | {field.meaning} |" for name, field in FIELDS.items()]
+    assert "\n".join(rows) in PAGE
+
+
+@pytest.mark.parametrize("name", ["check_host", "compress_old_logs"])
+def test_every_setting_of_the_logs_pack_is_named(name: str) -> None:
+    (row,) = re.findall(rf"\| `logs\.{name}` .*", PAGE)
+    parameters = inspect.signature(getattr(logs, name)).parameters.values()
+    settings = [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
+    assert re.findall(r"`(\w+)`", row.rpartition(" | ")[2]) == settings
+
+
+def test_every_example_is_accepted(tmp_path: Path) -> None:
+    python = next(text for language, text in EXAMPLES if language == "python")
+    scope: dict[str, object] = {"__name__": "library"}
+    exec(python, scope)  # noqa: S102 - it is our own page
+    function = scope["export_catalogue"]
+    assert inspect.isfunction(function)
+    packs = discover() | {"library.export_catalogue": PackTask("export_catalogue", "library", function)}
+    examples = [yaml.safe_load(text) for language, text in EXAMPLES if language == "yaml"]
+    assert len(examples) == 3
+    for number, example in enumerate(examples):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "tasks.yml").write_text(yaml.safe_dump(example))
+        found = load(folder, host="h", environment="staging", python=["/usr/bin/python3"], packs=packs)
+        assert found.tasks.keys() == example["tasks"].keys()
