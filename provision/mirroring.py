@@ -1,32 +1,30 @@
-"""The mirror, seen from the operator's side: staging first runs production's release, then takes its data."""
+"""The mirror, seen from the operator's side: both hosts are brought up to date, then staging takes production's data.
 
-import json
+The release that production runs comes along from production itself, and is taken into use together with the data: a
+deploy beforehand would change staging even where the mirror then fails.
+"""
 
-from provision import deploying, estate
+import subprocess
+
+from provision import estate
 from provision.ansible import run_playbook
-from provision.errors import OperatorError
 from provision.inventory import Inventory
 
-
-class NothingToMirror(OperatorError):
-    """Production cannot be mirrored."""
+TASK = ["sudo", "rota", "run", "restore_staging"]
 
 
 def restore_staging(inventory: Inventory) -> int:
-    """Mirror production onto staging; returns the first exit code that is not 0."""
-    source = inventory.hosts("production")[0]
-    commit = running_commit(inventory, source)
-    if code := deploying.deploy(inventory, "staging", commit, dirty=False):
+    """Mirror production onto each host of staging; returns the first exit code that is not 0.
+
+    The mirror is a task of the host: it goes on, and is recorded, should the connection be lost meanwhile.
+    """
+    staging, production = inventory.hosts("staging"), inventory.hosts("production")
+    if code := run_playbook(inventory, "restore_staging", (*staging, *production)):
         return code
-    return run_playbook(inventory, "restore_staging", inventory.hosts("staging"))
-
-
-def running_commit(inventory: Inventory, host: str) -> str:
-    """The commit that a host runs. Raises NothingToMirror when it does not answer or runs no release."""
-    answer = estate.ask(estate.ssh_config_of(inventory), host, ["sudo", "rota-release", "status", "--json"])
-    if answer.exit_code:
-        raise NothingToMirror(f"{host}: {answer.output.strip() or 'no answer'}")
-    current = json.loads(answer.output).get("current")
-    if not current:
-        raise NothingToMirror(f"{host} runs no release; `fab production deploy` installs one")
-    return str(current["commit"])
+    config = estate.ssh_config_of(inventory)
+    for host in staging:
+        print(f"── {host}", flush=True)
+        command = estate.ssh_command(config, host, TASK)
+        if code := subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
+            return code
+    return 0

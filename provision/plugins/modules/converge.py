@@ -145,6 +145,7 @@ DATABASE = {
     "name": {"type": "str", "required": True},
     "owner": {"type": "str", "required": True},
     "extensions": {"type": "list", "elements": "str", "default": []},
+    "connect": {"type": "list", "elements": "str", "default": []},
 }
 POSTGRES = {
     "roles": {"type": "list", "elements": "dict", "options": ROLE, "default": []},
@@ -953,6 +954,10 @@ DATABASES_SQL = """select datname, rolname, pg_encoding_to_char(encoding) from p
 join pg_roles on pg_roles.oid = datdba;"""
 
 
+CONNECT_SQL = """select datname, pg_get_userbyid(grantee) from pg_database, aclexplode(datacl)
+where privilege_type = 'CONNECT' and grantee <> 0;"""
+
+
 def role_statements(role, known, memberships):
     """What a role lacks, as SQL with a sentence for each."""
     name = role["name"]
@@ -983,6 +988,16 @@ def database_statements(database, known):
         yield f"alter database {name} owner to {owner};", f"gave the database {database['name']} to {database['owner']}"
 
 
+def connect_statements(database, granted):
+    """Which roles beside the owner may not connect yet, although they should."""
+    for role in database["connect"]:
+        if (database["name"], role) not in granted:
+            yield (
+                f"grant connect on database {quoted(database['name'])} to {quoted(role)};",
+                f"let {role} connect to {database['name']}",
+            )
+
+
 def execute(statements, ledger, database="postgres"):
     """Runs each statement and notes its sentence."""
     for sql, sentence in statements:
@@ -1002,8 +1017,10 @@ def converge_postgres(postgres, ledger):
     for role in postgres["roles"]:
         execute(role_statements(role, known_roles, memberships), ledger)
     known_databases = {name: tuple(rest) for name, *rest in query(DATABASES_SQL)}
+    granted = set(query(CONNECT_SQL))
     for database in postgres["databases"]:
         execute(database_statements(database, known_databases), ledger)
+        execute(connect_statements(database, granted), ledger)
         if database["extensions"] and (database["name"] in known_databases or not ledger.check):
             converge_extensions(database, ledger)
 
