@@ -41,10 +41,13 @@ def ensure_python(root: Path, venv: Path) -> str:
         print("Making an environment for the diary", flush=True)
         uv = Path(sys.executable).with_name("uv")
         environment = {**os.environ, "VIRTUAL_ENV": str(venv)}
-        venv_command = [uv, "venv", "--quiet", "--clear", "--python", sys.executable, venv]
-        for command in (venv_command, [uv, "pip", "sync", "--quiet", "--require-hashes", lock]):
+        commands = (
+            [str(uv), "venv", "--quiet", "--clear", "--python", sys.executable, str(venv)],
+            [str(uv), "pip", "sync", "--quiet", "--require-hashes", str(lock)],
+        )
+        for command in commands:
             if subprocess.run(command, env=environment, check=False).returncode:
-                raise EmbeddedFailed(f"{' '.join(map(str, command))}: its message is above")
+                raise EmbeddedFailed(f"{' '.join(command)}: its message is above")
         stamp.write_bytes(lock.read_bytes())
     return str(venv / "bin" / "python")
 
