@@ -18,9 +18,17 @@ def ensure_operator_key(plan: Plan) -> str:
     return Path(f"{key}.pub").read_text()
 
 
+# What a lab sets otherwise than an estate: nobody waits a quarter of an hour there to see a timer at work.
+SETTINGS = """\
+---
+agent_check_schedule: "*-*-* *:*:00"
+"""
+
+
 def write(plan: Plan, network: IPv4Network) -> None:
     """Write the inventory; secrets that are in its vaults already stay."""
     secrets.make_lab(plan.root, connections(network), name=plan.inventory)
+    replace(plan.inventory_folder / "group_vars" / "all" / "lab.yml", SETTINGS)
     replace(plan.inventory_folder / "known_hosts", hosts.known_hosts(plan, network))
 
 
