@@ -24,11 +24,19 @@ def operator_key(root: Path) -> str:
 
 
 def add(root: Path, host: str, connection: dict[str, str | int], host_key: str) -> None:
-    """Add a box to the inventory of boxes, with the host key that it has now: a box made anew has another."""
+    """Put a box into the inventory of boxes, with the host key that it has now: a box made anew has another.
+
+    The other boxes stand in it as they are known, or as planned in provision/vagrant.yml: roles name them all.
+    """
     known = {name: as_entry(one) for name, one in known_connections(root).items()}
-    made = secrets.make_lab(root, {**known, host: connection}, name=NAME)
+    made = secrets.make_lab(root, {**planned_connections(root), **known, host: connection}, name=NAME)
     keys = {**ssh.pinned_keys(made), host: ssh.HostKey(*host_key.split())}
     made.known_hosts.write_text(ssh.render_known_hosts(keys, ssh.connections(made, root)))
+
+
+def planned_connections(root: Path) -> dict[str, dict[str, str | int]]:
+    planned: dict[str, dict[str, str | int]] = inventory.read_yaml(root / "provision/vagrant.yml")[ssh.CONNECTIONS]
+    return planned
 
 
 def known_connections(root: Path) -> dict[str, ssh.Connection]:

@@ -1,12 +1,12 @@
 """The Vagrantfile, as far as it can be tried without a provider."""
 
 import os
+import shutil
 import subprocess
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
-import yaml
 
 from provision import ssh, vagrant
 from provision.inventory import ENVIRONMENTS, load
@@ -35,23 +35,26 @@ def test_vagrant_accepts_the_vagrantfile_with_a_box_per_environment(
 
 
 def test_every_environment_has_one_box_with_an_address_of_its_own() -> None:
-    connections = yaml.safe_load((ROOT / "provision/vagrant.yml").read_text())["ssh_connections"]
+    connections = vagrant.planned_connections(ROOT)
     assert tuple(connections) == ENVIRONMENTS
-    assert len({IPv4Address(one["address"]) for one in connections.values()}) == len(ENVIRONMENTS)
+    assert len({IPv4Address(str(one["address"])) for one in connections.values()}) == len(ENVIRONMENTS)
 
 
 def test_a_box_made_anew_replaces_its_pinned_key_and_leaves_the_others(tmp_path: Path) -> None:
     for group in ("all", *ENVIRONMENTS):
         (tmp_path / "group_vars" / group).mkdir(parents=True)
     (tmp_path / "provision/inventories").mkdir(parents=True)
+    shutil.copy(ROOT / "provision/vagrant.yml", tmp_path / "provision")
     one: dict[str, str | int] = {"address": "192.0.2.7", "port": 22, "user": "vagrant"}
     vagrant.add(tmp_path, "development", one, "ssh-ed25519 QUFB")
     vagrant.add(tmp_path, "staging", {**one, "address": "192.0.2.8"}, "ssh-ed25519 QkJC")
     vagrant.add(tmp_path, "development", {**one, "address": "192.0.2.9"}, "ssh-ed25519 Q0ND")
     made = load(vagrant.NAME, tmp_path)
-    assert made.hosts_by_environment == {"development": ("development",), "staging": ("staging",)}
+    planned = vagrant.planned_connections(tmp_path)
     assert {host: one.address for host, one in ssh.connections(made, tmp_path).items()} == {
         "development": "192.0.2.9",
         "staging": "192.0.2.8",
+        "production": planned["production"]["address"],
+        "backup": planned["backup"]["address"],
     }
     assert {host: key.blob for host, key in ssh.pinned_keys(made).items()} == {"development": "Q0ND", "staging": "QkJC"}
