@@ -65,8 +65,7 @@ def fit_out(root: Path) -> None:
     shutil.copy(key, root / "home/vagrant/.ssh/authorized_keys")
     call(["chroot", str(root), "chown", "-R", "vagrant:", "/home/vagrant/.ssh"])
     call(["ssh-keygen", "-A", "-f", str(root)])
-    # LXC gives the box its address; systemd must not wait for one of its own, nor take this for a first boot.
-    call(["systemctl", f"--root={root}", "--quiet", "disable", "systemd-networkd.service"])
+    # Without a machine-id systemd takes this for a first boot and enables what the base has disabled.
     (root / "etc/machine-id").touch()
     (root / "etc/resolv.conf").write_text("".join(f"nameserver {server}\n" for server in network.resolvers()))
 
