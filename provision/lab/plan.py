@@ -126,9 +126,9 @@ class PlannedHost:
 def choose_network(lab_id: str, taken: Iterable[IPv4Network]) -> IPv4Network:
     """The first /24 at or after the place that the lab's id points to, that overlaps no network in `taken`."""
     taken = tuple(taken)
-    networks = list(ADDRESSES.subnets(new_prefix=24))
-    first = int(lab_id, 16) % len(networks)
-    for network in networks[first:] + networks[:first]:
+    count = 2 ** (24 - ADDRESSES.prefixlen)
+    for number in range(int(lab_id, 16), int(lab_id, 16) + count):
+        network = IPv4Network((int(ADDRESSES.network_address) + number % count * 256, 24))
         if not any(network.overlaps(other) for other in taken):
             return network
     raise LabUnavailable(f"no free network in {ADDRESSES}")
