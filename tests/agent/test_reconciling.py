@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.adapters.reconciling import reconcile
+from rota.adapters.reconciling import Boot, read_boot, reconcile
 from rota.adapters.spool import Spool, expired, spool_of
 from rota.core import places
 from rota.core.record import RunRecord, as_mapping
@@ -19,6 +19,7 @@ from rota.core.status import Status
 from tests.agent.records import START, make_run, make_running
 
 NOW = START + timedelta(minutes=5)
+BOOTED = START - timedelta(hours=1)
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def spool(home: places.Places) -> Spool:
 
 
 def run_reconcile(home: places.Places, *, boot: str = "boot", now: datetime = NOW, has_diary: bool = True) -> object:
-    return reconcile(home, boot_id=boot, now=now, has_diary=has_diary)
+    return reconcile(home, boot=Boot(boot, BOOTED), now=now, has_diary=has_diary)
 
 
 def begin(spool: Spool) -> RunRecord:
@@ -64,6 +65,19 @@ def test_a_run_whose_runner_was_killed_is_lost(home: places.Places, spool: Spool
     record = begin(spool)
     run_reconcile(home)
     assert ended(spool, record).reason == "runner was killed"
+
+
+def test_a_container_that_went_down_is_told_from_a_killed_runner_by_when_it_booted(
+    home: places.Places, spool: Spool
+) -> None:
+    record = begin(spool)
+    reconcile(home, boot=Boot("boot", START + timedelta(minutes=1)), now=NOW, has_diary=True)
+    assert ended(spool, record).reason == "host went down"
+
+
+def test_the_present_boot_is_past() -> None:
+    assert read_boot().began <= datetime.now(UTC)
+    assert len(read_boot().id) == 36
 
 
 def test_a_run_whose_runner_lives_is_left_alone(home: places.Places, spool: Spool) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from rota import checks, starting, units
 from rota.adapters import systemd
 from rota.adapters.diary import Diary, DiaryRefused
-from rota.adapters.reconciling import read_boot_id, reconcile
+from rota.adapters.reconciling import read_boot, reconcile
 from rota.adapters.shipping import ship
 from rota.adapters.spool import Spool, runs, spool_of
 from rota.catalogue import discover, load
@@ -324,7 +324,7 @@ def reconcile_spool(options: argparse.Namespace) -> None:
     find_spool(places)
     has_diary = find_catalogue(places).agent.diary is not None
     with holding(places, "rota reconcile"):
-        done = reconcile(places, boot_id=read_boot_id(), now=datetime.now(UTC), has_diary=has_diary)
+        done = reconcile(places, boot=read_boot(), now=datetime.now(UTC), has_diary=has_diary)
     print(f"{done.lost} lost, {done.recovered} recovered, {done.removed} removed, {done.quarantined} put aside.")
 
 

@@ -32,6 +32,7 @@ RESERVE = 4096
 """How many bytes are set aside at the start, so that the end record of an ordinary run fits on a disk filled since."""
 MARK_AGE = 60.0
 TRIGGER_AGE = 10_000_000
+NO_LOGIN_WAIT = 0.5
 UNFINISHED = "tmp"
 LOCKED, TIMED_OUT, NOT_EXECUTABLE, NOT_FOUND, CANNOT_LOCK = 75, 124, 126, 127, 73
 SHOWN_SIGNALS = {
@@ -245,13 +246,15 @@ def apply_mark(settings: Settings) -> None:
 
 
 def was_used(settings: Settings, identifier: str) -> bool:
-    for folder in ("running", "done"):
-        try:
-            posix.stat(f"{settings.spool}/{folder}/{identifier}.json")
-        except OSError:
-            continue
-        return True
-    return False
+    return any(exists(f"{settings.spool}/{folder}/{identifier}.json") for folder in ("running", "done"))
+
+
+def exists(path: str) -> bool:
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True
 
 
 def make_identifier(milliseconds: int, random: bytes) -> str:
@@ -450,29 +453,19 @@ def kill_leftovers(group: int) -> bool:
 
 
 def is_shutting_down() -> bool:
-    """Whether systemd is stopping the whole host: its queue of jobs then holds shutdown.target."""
-    answer, out = posix.pipe2(posix.O_CLOEXEC)
-    command = ["/usr/bin/systemctl", "is-system-running"]
-    try:
-        child = posix.posix_spawn(
-            command[0], command, posix.environ, file_actions=((posix.POSIX_SPAWN_DUP2, lift(out), 1),)
-        )
-    except OSError:
+    """Whether the host is going down, told by the file that then forbids logins (systemd-user-sessions(8)).
+
+    systemd stops everything at once, so the file may come a moment later than our SIGTERM; asking systemd itself would
+    take a bus that is going down as well.
+    """
+    if not environment("INVOCATION_ID"):
         return False
-    finally:
-        posix.close(out)
-    is_answered = bool(wait_readable(answer, 2000))
-    text = posix.read(answer, 64) if is_answered else b""
-    if not is_answered:
-        posix.kill(child, signal.SIGKILL)
-    posix.waitpid(child, 0)
-    return text.startswith(b"stopping")
-
-
-def wait_readable(file: int, milliseconds: int) -> bool:
-    poll = select.poll()
-    poll.register(file, select.POLLIN)
-    return any(event & select.POLLIN for _, event in poll.poll(milliseconds))
+    deadline = time.monotonic() + NO_LOGIN_WAIT
+    while not exists("/run/nologin"):
+        if time.monotonic() > deadline:
+            return False
+        select.poll().poll(20)
+    return True
 
 
 def was_out_of_memory() -> bool:

@@ -21,6 +21,10 @@ from rota.units import unit_name
 LOOK_EVERY = 0.1
 
 
+class NeverEnded(RotaError):
+    """The runner was killed before it could write how the run ended."""
+
+
 class AlreadyRunning(RotaError):
     """The task runs already."""
 
@@ -57,6 +61,8 @@ def run_unit(task: Task, places: Places, spool: Spool) -> int:
     record = find_run(spool, identifier)
     if record is None:
         raise NeverStarted(f"{unit}: {said or 'see systemctl status'}")
+    if not record.status.is_final:
+        raise NeverEnded(f"{unit}: {identifier} will be closed as lost by rota reconcile")
     return exit_code(record)
 
 

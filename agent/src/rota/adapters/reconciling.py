@@ -30,17 +30,28 @@ class Reconciliation:
     quarantined: int = 0
 
 
-def reconcile(places: Places, *, boot_id: str, now: datetime, has_diary: bool) -> Reconciliation:
+@dataclass(frozen=True)
+class Boot:
+    """The host's present boot: the kernel's id of it, and when its first process began.
+
+    In a container the id is the machine's, which outlives the container's boots.
+    """
+
+    id: str
+    began: datetime
+
+
+def reconcile(places: Places, *, boot: Boot, now: datetime, has_diary: bool) -> Reconciliation:
     spool = spool_of(places)
     done = Reconciliation()
     done.recovered += spool.take_spare()
     recover_unfinished(spool, now, done)
-    close_lost(spool, boot_id, now, done)
+    close_lost(spool, boot, now, done)
     remove_old(spool, ("sent", "quarantine") if has_diary else ("sent", "done", "quarantine"), now, done)
     return done
 
 
-def close_lost(spool: Spool, boot_id: str, now: datetime, done: Reconciliation) -> None:
+def close_lost(spool: Spool, boot: Boot, now: datetime, done: Reconciliation) -> None:
     """Give an end to every running record whose runner cannot be alive any more."""
     finished = set(spool.names("done")) | set(spool.names("sent"))
     for name in spool.names("running"):
@@ -55,19 +66,19 @@ def close_lost(spool: Spool, boot_id: str, now: datetime, done: Reconciliation) 
             spool.quarantine(name, str(error), source="running")
             done.quarantined += 1
             continue
-        if isinstance(record, RunRecord) and (reason := why_lost(spool, record, boot_id, now)):
+        if isinstance(record, RunRecord) and (reason := why_lost(spool, record, boot, now)):
             spool.store(lose(record, reason, now, output_bytes=output_size(spool, name)))
             done.lost += 1
 
 
-def why_lost(spool: Spool, record: RunRecord, boot_id: str, now: datetime) -> str | None:
+def why_lost(spool: Spool, record: RunRecord, boot: Boot, now: datetime) -> str | None:
     """The reason this run is lost, or None while its runner may live: it holds a kernel lock on its output file."""
-    if record.boot_id != boot_id:
+    if record.boot_id != boot.id:
         return HOST_WENT_DOWN
     is_held = is_locked(spool.folder / "output" / str(record.id))
-    if is_held is None:
-        return RUNNER_WAS_KILLED if now - record.started > WITHOUT_OUTPUT else None
-    return None if is_held else RUNNER_WAS_KILLED
+    if is_held or (is_held is None and now - record.started < WITHOUT_OUTPUT):
+        return None
+    return HOST_WENT_DOWN if record.started < boot.began else RUNNER_WAS_KILLED
 
 
 def lose(record: RunRecord, reason: str, now: datetime, *, output_bytes: int) -> RunRecord:
@@ -143,6 +154,10 @@ def age_and_size(spool: Spool, folder: str, name: str) -> tuple[datetime, int]:
     return datetime.fromtimestamp(status.st_mtime, UTC), status.st_size + output_size(spool, name)
 
 
-def read_boot_id() -> str:
-    """The id of the host's present boot."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+def read_boot() -> Boot:
+    """The present boot, by proc(5): process 1 began so many ticks after the kernel, whose start is `btime`."""
+    ticks = int(Path("/proc/1/stat").read_text("ascii").rpartition(")")[2].split()[19])
+    lines = Path("/proc/stat").read_text("ascii").splitlines()
+    kernel = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+    began = datetime.fromtimestamp(kernel + ticks / os.sysconf("SC_CLK_TCK"), UTC)
+    return Boot(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip(), began)
