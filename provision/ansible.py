@@ -13,6 +13,8 @@ from typing import Any
 from provision.inventory import Inventory
 
 ROOT = Path(__file__).resolve().parent.parent
+# A host may well bear the name of its environment, and Ansible has no setting that spares the warning.
+NO_WARNING = "[WARNING]: Found both group and host with same name"
 
 
 def playbook_command(
@@ -80,6 +82,11 @@ def run_playbook(
     log = log_file(inventory, playbook, datetime.now(UTC))
     command = playbook_command(inventory, playbook, limit, check=check, diff=diff, extra=extra, tags=tags)
     sys.stdout.flush()
-    code = subprocess.run(command, cwd=ROOT, env=environment(inventory, ssh_config, log), check=False).returncode
-    print(f"Whole log: {os.path.relpath(log)}")
-    return code
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(inventory, ssh_config, log), stderr=subprocess.PIPE, text=True
+    ) as playing:
+        for line in playing.stderr or ():
+            if not line.startswith(NO_WARNING):
+                print(line, end="", file=sys.stderr, flush=True)
+    print(f"Whole log: {os.path.relpath(log)}", flush=True)
+    return playing.returncode
