@@ -20,7 +20,7 @@ OVERALL = re.compile(r"Overall exposure level for \S+: (\d+\.\d+)")
 def find_problems(catalogue: Catalogue, places: Places, units: Mapping[str, str]) -> Iterator[str]:
     """A sentence per problem: which task, which key, what is wrong and what would be right."""
     for task in catalogue.tasks.values():
-        yield from command_problems(task)
+        yield from command_problems(task, places)
         if not places.is_embedded:
             yield from host_problems(task, places)
             yield from schedule_problems(task)
@@ -28,10 +28,16 @@ def find_problems(catalogue: Catalogue, places: Places, units: Mapping[str, str]
         yield from unit_problems(catalogue, units)
 
 
-def command_problems(task: Task) -> Iterator[str]:
-    program = task.command[0]
-    if not os.access(program, os.X_OK):
-        yield f"task {task.name}: command: there is no program {program!r} that can be executed"
+def command_problems(task: Task, places: Places) -> Iterator[str]:
+    program = Path(task.command[0])
+    if not os.access(in_this_release(program, places), os.X_OK):
+        yield f"task {task.name}: command: there is no program '{program}' that can be executed"
+
+
+def in_this_release(program: Path, places: Places) -> Path:
+    """The program as this release has it: the link may lead to the one before, or not be there yet."""
+    venv = places.current / "venv"
+    return Path(sys.prefix) / program.relative_to(venv) if program.is_relative_to(venv) else program
 
 
 def host_problems(task: Task, places: Places) -> Iterator[str]:
