@@ -103,6 +103,12 @@ def ssh_server(folder: Path) -> Iterator[Sshd]:
             process.wait()
 
 
+def write_serving(sshd: Sshd, server: Server, media: Path, release: Path) -> None:
+    """Production's configuration: what its forced command hands out."""
+    serving = {"database": "library", "media": str(media), "release": str(release), "server": {"host": server.host}}
+    sshd.configuration.write_text(yaml.safe_dump({"mirror": {"serve": serving}}))
+
+
 def wait_for_port(port: int, log: Path) -> None:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
@@ -139,13 +145,7 @@ class Estate:
         """Write both sides' configuration; `changed` replaces settings of the destination."""
         self.settings |= changed
         self.configuration.write_text(yaml.safe_dump({"mirror": {"destination": self.settings}}))
-        serving = {
-            "database": "library",
-            "media": str(self.media_there),
-            "release": str(self.folder / "production" / "opt"),
-            "server": {"host": self.there.host},
-        }
-        self.sshd.configuration.write_text(yaml.safe_dump({"mirror": {"serve": serving}}))
+        write_serving(self.sshd, self.there, self.media_there, self.folder / "production" / "opt")
         return self.configuration
 
     def query(self, text: str, server: Server | None = None, database: str = "library") -> list[tuple[Any, ...]]:
