@@ -203,23 +203,27 @@ def runs(context: Context, target: Target, words: str = "") -> int:
     return ask(target, ["sudo", "rota", "runs", *shlex.split(words)])
 
 
-@command(positional=["name"], optional=["name"])
-def logs(context: Context, target: Target, name: str = "") -> int:
-    """Output of TASK's latest run; else the journal."""
-    if name:
-        return ask(target, ["sudo", "rota", "show", "--latest", "--log", name])
-    return ask(target, ["sudo", "journalctl", "--no-pager", "--lines=50", "--output=short-iso"])
+@command()
+def logs(context: Context, target: Target, task: str) -> int:
+    """What the latest run of TASK said, on each host."""
+    return ask(target, ["sudo", "rota", "show", "--log", task])
 
 
-@command(positional=["name"])
-def start(context: Context, target: Target, name: str) -> int:
+@command()
+def journal(context: Context, target: Target, lines: int = 50) -> int:
+    """The end of each host's journal [--lines N]."""
+    return ask(target, ["sudo", "journalctl", "--no-pager", f"--lines={lines}", "--output=short-iso"])
+
+
+@command()
+def start(context: Context, target: Target, task: str) -> int:
     """Run TASK now: its lock, its limits, its exit code."""
-    return ask(target, ["sudo", "rota", "run", name])
+    return ask(target, ["sudo", "rota", "run", task])
 
 
-@command(positional=["host"], optional=["host"])
+@command()
 def shell(context: Context, target: Target, host: str = "") -> None:
-    """Open a shell on the first host, or the one named."""
+    """Open a shell on the first host, or on --host HOST."""
     from provision import estate
 
     chosen = target.chosen(host or None)
@@ -335,9 +339,9 @@ def down(context: Context) -> None:
         hosts.down(ROOT)
 
 
-@task(positional=["host"], optional=["host"])
+@task
 def reset(context: Context, host: str = "all") -> None:
-    """Make a host (or all) as fresh as at its first boot."""
+    """Make all hosts (or --host HOST) as at first boot."""
     from provision import lab as hosts
 
     with sentences():
@@ -443,7 +447,7 @@ def rekey(context: Context, file: str) -> None:
 namespace = Collection(
     development, staging, production, backup,
     provision, deploy, rollback, releases, verify,
-    status, runs, logs, start, shell,
+    status, runs, logs, journal, start, shell,
     restore_db_from_backup, restore_staging,
     demo, test, lint, docs, lock,
     auto_dash_names=False,

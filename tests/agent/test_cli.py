@@ -78,6 +78,19 @@ def test_a_run_is_shown_by_part_of_its_id(rota: Rota) -> None:
     assert rota("show", "zz").returncode == 2
 
 
+def test_a_task_s_name_stands_for_its_latest_run(rota: Rota) -> None:
+    rota("run", "greet")
+    rota("run", "greet")
+    latest = rota.json("runs", "greet")[0]
+    assert rota.json("show", "greet")["id"] == latest["id"]
+
+
+def test_runs_are_filtered_by_what_started_them(rota: Rota) -> None:
+    rota("run", "greet")
+    assert len(rota.json("runs", "--trigger", "manual")) == 1
+    assert rota.json("runs", "--trigger", "timer") == []
+
+
 def test_the_status_has_a_line_for_every_task(rota: Rota) -> None:
     rota("run", "fail")
     assert {each["task"]: each["status"] for each in rota.json("status")} == {"fail": "failed", "greet": "never ran"}

@@ -26,8 +26,8 @@ from rota.core.catalogue import Catalogue
 from rota.core.errors import RotaError
 from rota.core.places import Places
 from rota.core.quantities import parse_duration, show_duration
-from rota.core.record import RunRecord, as_mapping
-from rota.core.status import Status
+from rota.core.record import Record, RunRecord, as_mapping
+from rota.core.status import Status, Trigger
 from rota.core.task import Task
 from rota.runner import open_lock, try_lock
 
@@ -85,11 +85,12 @@ def parser() -> argparse.ArgumentParser:
     listing = command(commands, "runs", list_runs, "List runs, newest first.")
     listing.add_argument("task", nargs="?", help="only of this task")
     listing.add_argument("--status", choices=[each.value for each in Status], help="only with this status")
+    listing.add_argument("--trigger", choices=[each.value for each in Trigger], help="only started by this")
     listing.add_argument("--since", type=duration, metavar="DURATION", help="only begun within this time, like 2d")
     listing.add_argument("--limit", type=int, default=50, help="at most so many (default %(default)s)")
     listing.add_argument("--json", action="store_true", help="print JSON")
     show = command(commands, "show", show_run, "Show one run.")
-    show.add_argument("run", help="the run's id, or how it begins or ends")
+    show.add_argument("run", help="the run's id, or how it begins or ends; or a task, for its latest run")
     show.add_argument("--log", action="store_true", help="only what the run printed")
     show.add_argument("--json", action="store_true", help="print the record as JSON")
     status = command(commands, "status", show_status, "Show every task with its last run and next slot.")
@@ -184,6 +185,7 @@ def list_runs(options: argparse.Namespace) -> None:
         for run in runs(find_spool(find_places(options)).records("sent", "done", "running"))
         if options.task in (None, run.task)
         and options.status in (None, run.status)
+        and options.trigger in (None, run.trigger)
         and (options.since is None or now - run.started <= options.since)
     ][: options.limit]
     if options.json:
@@ -196,9 +198,16 @@ def list_runs(options: argparse.Namespace) -> None:
     print_table(("started", "task", "status", "reason", "duration", "run"), rows, empty="No runs.")
 
 
+def find_run(spool: Spool, word: str) -> Record:
+    """The run that is meant: the latest of the task of this name, else the one with this id. Raises NoSuchRun."""
+    name = word.replace("-", "_")
+    latest = next((run for run in runs(spool.records("sent", "done", "running")) if run.task == name), None)
+    return latest or spool.find(word)
+
+
 def show_run(options: argparse.Namespace) -> None:
     spool = find_spool(find_places(options))
-    record = spool.find(options.run)
+    record = find_run(spool, options.run)
     output = spool.output(record) if isinstance(record, RunRecord) else ""
     if options.json:
         print_json(as_mapping(replace(record, output=output) if isinstance(record, RunRecord) else record))
