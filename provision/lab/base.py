@@ -113,13 +113,20 @@ def read_recipe() -> Recipe:
     """This machine's own release and package sources. Raises LabUnavailable when there are none to build from."""
     release = platform.freedesktop_os_release()
     codename, maker = release.get("VERSION_CODENAME", ""), release.get("ID", "")
-    sources = parse_sources(call(["apt-get", "indextargets"]), maker)
-    if not any(source.release == codename for source in sources):
-        raise LabUnavailable(
-            f"apt knows no source of {maker} {codename}; run `apt-get update`, then see `apt-cache policy`"
-        )
+    sources = read_sources(codename, maker)
+    if not sources:
+        call(["apt-get", "update", "-q"])  # lists that were never fetched, or deleted to save space, name no origin
+        sources = read_sources(codename, maker)
+    if not sources:
+        raise LabUnavailable(f"apt has no source of {maker} {codename}; `apt-cache policy` shows those it has")
     options = parse_apt_options(call(["apt-config", "dump"]))
     return Recipe(codename, call(["dpkg", "--print-architecture"]).strip(), sources, options)
+
+
+def read_sources(codename: str, maker: str) -> tuple[Source, ...]:
+    """The maker's sources, if the system's own release is among them."""
+    sources = parse_sources(call(["apt-get", "indextargets"]), maker)
+    return sources if any(source.release == codename for source in sources) else ()
 
 
 def parse_sources(targets: str, maker: str) -> tuple[Source, ...]:
