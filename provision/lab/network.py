@@ -17,10 +17,11 @@ RESOLVERS = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 
 def bridge_commands(plan: Plan, network: IPv4Network) -> list[list[str]]:
+    """Each may be said again: an earlier `up` may have been killed between any two of them."""
     return [
-        ["ip", "link", "add", "name", plan.bridge, "type", "bridge"],
-        ["ip", "address", "add", f"{gateway(network)}/{network.prefixlen}", "dev", plan.bridge],
+        ["ip", "address", "replace", f"{gateway(network)}/{network.prefixlen}", "dev", plan.bridge],
         ["ip", "link", "set", plan.bridge, "up"],
+        *(["ip", "link", "set", host.port, "master", plan.bridge, "up"] for host in plan.hosts() if has_port(host)),
     ]
 
 
@@ -73,9 +74,11 @@ def up(plan: Plan, network: IPv4Network) -> None:
     """Make what is missing of bridge and tables, and have the kernel forward."""
     with locked(NETWORK_LOCK):
         if not has_bridge(plan):
-            for argv in bridge_commands(plan, network):
-                call(argv)
+            call(["ip", "link", "add", "name", plan.bridge, "type", "bridge"])
+        for argv in bridge_commands(plan, network):
+            call(argv)
         if not has_tables(plan):
+            delete_tables(plan)
             call(["nft", "-f", "-"], stdin=tables(plan, network))
         kernel.lift()
 
@@ -83,11 +86,10 @@ def up(plan: Plan, network: IPv4Network) -> None:
 def down(plan: Plan) -> None:
     """Take bridge and tables away, and what was lifted in the kernel with this machine's last lab."""
     with locked(NETWORK_LOCK):
-        for interface in [host.port for host in plan.hosts()] + [plan.bridge]:
-            if (INTERFACES / interface).exists():
-                call(["ip", "link", "delete", interface])
-        for family in families(plan):
-            call(["nft", "delete", "table", family, plan.table])
+        ports = [host.port for host in plan.hosts() if has_port(host)]
+        for interface in [*ports, *([plan.bridge] if has_bridge(plan) else [])]:
+            call(["ip", "link", "delete", interface])
+        delete_tables(plan)
         if not other_bridges(plan):
             kernel.restore()
 
@@ -96,11 +98,20 @@ def has_bridge(plan: Plan) -> bool:
     return (INTERFACES / plan.bridge).exists()
 
 
+def has_port(host: PlannedHost) -> bool:
+    return (INTERFACES / host.port).exists()
+
+
 def families(plan: Plan) -> list[str]:
     """The families in which this lab's table exists."""
     listed = json.loads(call(["nft", "--json", "list", "tables"]))["nftables"]
     named = [entry["table"] for entry in listed if "table" in entry]
     return [table["family"] for table in named if table["name"] == plan.table]
+
+
+def delete_tables(plan: Plan) -> None:
+    for family in families(plan):
+        call(["nft", "delete", "table", family, plan.table])
 
 
 def has_tables(plan: Plan) -> bool:

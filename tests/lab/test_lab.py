@@ -231,6 +231,17 @@ def test_up_boots_what_is_missing(whole: labs.Lab) -> None:
     assert whole.status().is_up
 
 
+def test_up_mends_a_network_that_was_taken_away(other: Plan) -> None:
+    lab = labs.up(ROOT, OTHER)
+    delete_bridge(other)
+    subprocess.run(["nft", "delete", "table", "bridge", other.table], check=True)
+    labs.up(ROOT, OTHER)
+    assert over_ssh(lab, "staging", "true").returncode == 0
+    assert reaches(lab, "staging", "production")
+    lab.cut("staging", "production")
+    assert not reaches(lab, "staging", "production")
+
+
 def test_down_leaves_nothing_and_may_be_said_twice(other: Plan) -> None:
     assert kinds_left(other) == []
     labs.up(ROOT, OTHER)
