@@ -82,6 +82,8 @@ def sentences() -> Iterator[None]:
         yield
     except OperatorError as error:
         raise Exit(str(error), code=2) from None
+    except BrokenPipeError:  # whoever read the answer has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def require_environment(name: str, on: tuple[str, ...], refuse: dict[str, str]) -> str:

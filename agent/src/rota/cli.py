@@ -19,14 +19,14 @@ from rota.adapters import systemd
 from rota.adapters.diary import Diary, DiaryRefused
 from rota.adapters.reconciling import read_boot, reconcile
 from rota.adapters.shipping import ship
-from rota.adapters.spool import Spool, runs, spool_of
+from rota.adapters.spool import Record, Spool, runs, spool_of
 from rota.catalogue import discover, load
 from rota.core import places as layout
 from rota.core.catalogue import Catalogue
 from rota.core.errors import RotaError
 from rota.core.places import Places
 from rota.core.quantities import parse_duration, show_duration
-from rota.core.record import Record, RunRecord, as_mapping
+from rota.core.record import RunRecord, as_mapping
 from rota.core.status import Status, Trigger
 from rota.core.task import Task
 from rota.runner import open_lock, try_lock
