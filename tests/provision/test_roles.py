@@ -115,8 +115,7 @@ def test_a_role_reads_no_other_roles_variables(role: Path) -> None:
 @pytest.mark.parametrize("path", GROUP_VARS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_variable_of_a_group_has_an_owner(path: Path) -> None:
     owned = {name for role in ROLES for name in defaults(role)}
-    ansibles = {"ansible_host", "ansible_port", "ansible_user"}
-    assert set(yaml.safe_load(path.read_text()) or {}) - owned - ansibles == set()
+    assert set(yaml.safe_load(path.read_text()) or {}) - owned == set()
 
 
 def test_every_secret_is_some_roles_variable() -> None:
@@ -137,7 +136,7 @@ def test_group_vars_reach_a_play(tmp_path: Path) -> None:
         that:
           - firewall_restrict_outbound == (base_environment in ['staging', 'development'])
           - base_environment in group_names
-          - ansible_port == ssh_connections[inventory_hostname].port
+          - ssh_port == ssh_connections[inventory_hostname].port
           - web_names | length == 2
 """
     )
