@@ -112,7 +112,7 @@ class CallbackModule(CallbackBase):
     def _reason(result):
         """The message, then what the program itself said, if that is more."""
         parts = [result.get("msg") or "no message"]
-        for key in ("stderr", "module_stderr", "exception"):
+        for key in ("stderr", "module_stderr", "stdout", "exception"):
             text = (result.get(key) or "").strip()
             if text and text not in parts[0]:
                 parts.append("\n".join(text.splitlines()[-15:]))
