@@ -114,7 +114,9 @@ def lab_stages(root: Path) -> Iterable[Stage]:
     yield Stage("Wait until timers have run tasks on every host", lambda: wait_for_timers(inventory(), every_host()))
     yield Stage("Back production up onto the backup host", lambda: run_playbook(inventory(), "backup", ("production",)))
     yield Stage("Mirror production onto staging", lambda: mirroring.restore_staging(inventory()))
-    yield Stage("Provision again: nothing may change", lambda: run_playbook(inventory(), "verify", every_host()))
+    yield Stage(
+        "Verify on every host what provisioning promises", lambda: run_playbook(inventory(), "verify", every_host())
+    )
     yield Stage("Send every record to the diary", lambda: ship(inventory(), every_host()))
 
 

@@ -267,7 +267,9 @@ def test_a_new_host_is_reached_and_known_through_the_settings_of_the_repository(
         shutil.copy(path, tmp_path / "group_vars" / path.parent.name)
     inventory, _ = secrets.make(inventory, tmp_path, NOW)
 
-    words = "ssh_connections.web2.address, ssh_port, ssh_user, base_environment, agent_diary_token, agent_diary_certificate"
+    words = (
+        "ssh_connections.web2.address, ssh_port, ssh_user, base_environment, agent_diary_token, agent_diary_certificate"
+    )
     arrived = play(inventory, tmp_path, "web2", f"[{words}]")
 
     token = held(inventory, "all")["agent_diary_tokens"]["web2"]

@@ -72,7 +72,9 @@ class CallbackModule(CallbackBase):
         if result.result.get("changed"):
             self._changed += 1
         if result.task.action in ("ansible.builtin.debug", "debug") and not result.result.get("_ansible_no_log"):
-            self._say(f"  {result.host.get_name()}: {result.result.get('msg', '')}")
+            said = result.result.get("msg", "")
+            for line in said if isinstance(said, list) else [said]:
+                self._say(f"  {result.host.get_name()}: {line}")
 
     def v2_runner_on_failed(self, result, ignore_errors=False):
         self._record(result, "failed")
