@@ -58,13 +58,14 @@ class Configuration:
     administrators: tuple[Administrator, ...] = ()
 
 
-def load(environ: Mapping[str, str], folder: Path = FOLDER) -> Configuration:
+def load(environ: Mapping[str, str]) -> Configuration:
     """Return the configuration of this machine: embedded when ROTA_HOME is set, else the host's when it has one.
 
-    Raises ConfigurationError when a file cannot be read as YAML or says something the diary does not know.
+    The host's lies in /etc/rota, or in the folder ROTA_CONFIGURATION names. Raises ConfigurationError when a file cannot be read as YAML or says something the diary does not know.
     """
     if home := environ.get("ROTA_HOME"):
         return embedded(Path(home))
+    folder = Path(environ.get("ROTA_CONFIGURATION") or FOLDER)
     section = read_section(sorted(folder.glob("*.yml")))
     return parse(section, form=Form.HOST) if section else Configuration()
 
@@ -79,18 +80,22 @@ def embedded(home: Path) -> Configuration:
 
 
 def read_section(files: Iterable[Path]) -> dict[str, Any]:
-    """Return the merged `diary` sections of these files; a file this user may not read says nothing to the diary."""
+    """Return the merged `diary` sections of these files; one that this user may not read can be another part's."""
     merged: dict[str, Any] = {}
+    unreadable: list[str] = []
     for file in files:
         try:
             content = yaml.safe_load(file.read_text(encoding="utf-8"))
         except PermissionError:
+            unreadable.append(str(file))
             continue
         except yaml.YAMLError as error:
             raise ConfigurationError(f"{file} is not YAML: {error}") from error
         section = content.get("diary") if isinstance(content, dict) else None
         if section is not None:
             merged |= mapping("diary", section)
+    if unreadable and not merged:
+        raise ConfigurationError(f"no file says anything of the diary, and {', '.join(unreadable)} may not be read")
     return merged
 
 

@@ -20,8 +20,8 @@ from rota.diary.output import render as render_output
 from rota.diary.paging import page_of
 
 SILENT_AFTER = timedelta(hours=1)
-SHOWN_FAILURES = 25
-SHOWN_RUNNING = 15
+SHOWN_FAILURES = 20
+SHOWN_RUNNING = 8
 SHOWN_DEPLOYS = 5
 SHOWN_QUARANTINE = 25
 SHOWN_ITEMS = 500

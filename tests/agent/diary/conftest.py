@@ -1,0 +1,147 @@
+"""The diary's cast, and both databases it runs on."""
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connections, transaction
+from django.test import Client
+
+from rota.diary.configuration import Configuration, Database, Engine
+from rota.diary.models import Host, Person, Role, Token
+from rota.diary.settings import database_settings
+from tests.agent.neighbours import as_user, newest_postgres, postgres_cluster
+
+PASSWORD = "a ledger of quiet nights"
+TOKEN = "the production host's own token"
+
+Records = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """The socket folder of a PostgreSQL server with a database `diary`, where whoever runs the tests is a peer."""
+    # Not below pytest's own folder: a second pytest on this machine closes that one to the server's user.
+    with TemporaryDirectory(prefix="rota-diary-") as folder, postgres_cluster(Path(folder)) as server:
+        here = [f"--host={server.host}"]
+        if os.geteuid() == 0:
+            run_program(as_user("postgres", [f"{newest_postgres()}/createuser", *here, "--superuser", "root"]))
+        run_program([f"{newest_postgres()}/createdb", *here, "diary"])
+        yield str(server.host)
+
+
+def run_program(command: list[str]) -> None:
+    subprocess.run(command, check=True, cwd="/")
+
+
+@pytest.fixture
+def use_database(django_db_blocker: Any) -> Iterator[Callable[[Database], None]]:
+    """Makes Django's default database another one, until the test ends."""
+    before = connections.settings["default"]
+
+    def use(database: Database) -> None:
+        connections.close_all()
+        connections.settings["default"] = connections.configure_settings(
+            {"default": database_settings(Configuration(database=database))}
+        )["default"]
+        del connections["default"]
+
+    with django_db_blocker.unblock():
+        # Makes the connection object exist, so that it can be replaced.
+        _ = connections["default"]
+        yield use
+        connections.close_all()
+    connections.settings["default"] = before
+    del connections["default"]
+
+
+@pytest.fixture(scope="session")
+def migrated() -> set[str]:
+    """The databases whose tables have been made."""
+    return set()
+
+
+@pytest.fixture(scope="session", params=list(Engine), ids=str)
+def configured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Database:
+    if request.param is Engine.SQLITE:
+        return Database(name=str(tmp_path_factory.mktemp("diary") / "diary.sqlite3"))
+    return Database(engine=Engine.POSTGRESQL, name="diary", host=request.getfixturevalue("postgresql"))
+
+
+@pytest.fixture
+def database(configured: Database, use_database: Callable[[Database], None], migrated: set[str]) -> Iterator[Database]:
+    """A migrated database on each engine; what a test writes is rolled back."""
+    use_database(configured)
+    if configured.name not in migrated:
+        call_command("migrate", interactive=False, verbosity=0)
+        migrated.add(configured.name)
+    with transaction.atomic():
+        yield configured
+        transaction.set_rollback(True)
+
+
+def visitor(person: Person | None = None) -> Client:
+    """A browser whose requests came through nginx with TLS; logged in when it is somebody's."""
+    client = Client(HTTP_X_FORWARDED_PROTO="https", HTTP_HOST="localhost", enforce_csrf_checks=False)
+    if person is not None:
+        client.force_login(person)
+    return client
+
+
+@dataclass
+class Cast:
+    """Everybody who meets the diary."""
+
+    people: dict[str, Person] = field(default_factory=dict)
+
+    def __getattr__(self, role: str) -> Client:
+        return visitor(self.people[role])
+
+    @property
+    def stranger(self) -> Client:
+        return visitor()
+
+
+@pytest.fixture
+def cast(database: Database, settings: Any) -> Cast:
+    # The real hasher takes most of a second, as it should, and there are five people and many guesses.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    return Cast(
+        {
+            role: Person.objects.create_user(f"{role}@example.org", PASSWORD, name=role.title(), role=role)
+            for role in Role.values
+        }
+    )
+
+
+@dataclass
+class Shipper:
+    """A host that ships records with its token."""
+
+    host: Host
+    client: Client = field(default_factory=visitor)
+
+    def ship(self, *records: object) -> Records:
+        response = self.post({"version": 1, "records": list(records)})
+        assert response.status_code == 200, response.content
+        results: Records = response.json()["results"]
+        return results
+
+    def post(self, body: object, token: str = TOKEN, **extra: Any) -> Any:
+        return self.client.post(
+            "/api/v1/records", body, content_type="application/json", HTTP_AUTHORIZATION=f"Bearer {token}", **extra
+        )
+
+
+@pytest.fixture
+def production(database: Database) -> Shipper:
+    host = Host.objects.create(name="production", environment="production")
+    Token.objects.create(host=host, digest=sha256(TOKEN.encode()).hexdigest())
+    return Shipper(host)

@@ -1,0 +1,66 @@
+"""The diary's configuration is read strictly, and each refusal says what would be right."""
+
+from pathlib import Path
+
+import pytest
+
+from rota.diary.configuration import ConfigurationError, Engine, Form, load, read_credential
+
+HOST = """
+agent: {host: production}
+diary:
+  hosts: [diary.example.org]
+  environment: production
+  time_zone: Europe/Berlin
+  media: /var/lib/rota/diary/media
+  database: {engine: postgresql, name: diary, host: /run/postgresql, user: rota-diary}
+"""
+
+
+def test_without_any_file_nothing_is_configured(tmp_path: Path) -> None:
+    assert load({"ROTA_CONFIGURATION": str(tmp_path)}).form is Form.NONE
+
+
+def test_all_files_of_the_folder_are_merged(tmp_path: Path) -> None:
+    (tmp_path / "diary.yml").write_text(HOST)
+    (tmp_path / "tokens.yml").write_text(f"diary: {{host_tokens: {{production: {'A' * 64}}}}}")
+    configuration = load({"ROTA_CONFIGURATION": str(tmp_path)})
+    assert configuration.form is Form.HOST
+    assert configuration.hosts == ("diary.example.org",)
+    assert configuration.database.engine is Engine.POSTGRESQL
+    assert configuration.host_tokens == {"production": "a" * 64}
+
+
+def test_the_embedded_form_needs_nothing_but_its_home(tmp_path: Path) -> None:
+    configuration = load({"ROTA_HOME": str(tmp_path)})
+    assert configuration.form is Form.EMBEDDED
+    assert configuration.database.name == str(tmp_path / "diary.sqlite3")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("diary: {host: x}", "no setting host; there are: administrators, database"),
+        ("diary: [x]", "is a mapping of settings"),
+        ("diary: {hosts: diary.example.org}", "is a list of names"),
+        ("diary: {environment: prod}", "development, staging, production, backup"),
+        ("diary: {time_zone: Mars/Olympus}", "Mars/Olympus"),
+        ("diary: {time_zone: ../../etc/passwd}", "time_zone"),
+        ("diary: {database: {engine: mysql, name: x}}", "postgresql, sqlite"),
+        ("diary: {database: {engine: sqlite}}", "diary.database.name is missing"),
+        ("diary: {host_tokens: {production: secret}}", "64 hexadecimal digits"),
+        ("diary: {administrators: [{name: Somebody}]}", "no email address"),
+        ("diary: {hosts: [", "is not YAML"),
+    ],
+)
+def test_a_mistake_is_refused_with_what_would_be_right(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "diary.yml").write_text(text)
+    with pytest.raises(ConfigurationError, match=said.replace("(", r"\(")):
+        load({"ROTA_CONFIGURATION": str(tmp_path)})
+
+
+def test_secrets_come_from_the_units_credentials_alone(tmp_path: Path) -> None:
+    (tmp_path / "diary_secret_key").write_text("s3cret\n")
+    assert read_credential({"CREDENTIALS_DIRECTORY": str(tmp_path)}, "diary_secret_key") == "s3cret"
+    assert read_credential({"CREDENTIALS_DIRECTORY": str(tmp_path)}, "another") is None
+    assert read_credential({}, "diary_secret_key") is None

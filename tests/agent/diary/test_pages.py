@@ -1,0 +1,349 @@
+"""Every page answers everybody as it should, shows what it was told, and costs the same however much there is."""
+
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
+from django.utils.html import escape
+
+from rota.diary.login import MOST_PER_ADDRESS, MOST_PER_EMAIL
+from rota.diary.models import Host, LoginFailure, Person, Review, Run
+from rota.diary.paging import PAGE
+from tests.agent.diary.conftest import PASSWORD, Cast, Shipper, visitor
+from tests.agent.diary.records import deploy, failed, run, running
+
+PAGES = ("/", "/runs/", "/hosts/", "/releases/")
+OPEN = ("/login/", "/healthz", "/static/diary/diary.css")
+
+
+def text_of(client: Client, address: str) -> str:
+    response = client.get(address)
+    assert response.status_code == 200, (address, response.status_code)
+    return response.content.decode()
+
+
+def at(minute: int) -> str:
+    return (datetime(2025, 3, 1, tzinfo=UTC) + timedelta(minutes=minute)).isoformat()
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_a_stranger_is_asked_to_log_in(cast: Cast, address: str) -> None:
+    response = cast.stranger.get(address)
+    assert response.status_code == 302
+    assert response.headers["Location"] == f"/login/?next={address}"
+
+
+def test_a_stranger_sees_neither_a_run_nor_its_output(cast: Cast, production: Shipper) -> None:
+    identifier = production.ship(run())[0]["id"]
+    for name in ("run", "output_text"):
+        assert cast.stranger.get(reverse(name, args=[identifier])).status_code == 302
+    assert cast.stranger.post(reverse("review", args=[identifier]), {"state": "done"}).status_code == 302
+
+
+@pytest.mark.parametrize("address", PAGES)
+def test_an_empty_page_says_what_would_appear_there(cast: Cast, address: str) -> None:
+    assert 'class="empty' in text_of(cast.viewer, address)
+
+
+@pytest.mark.parametrize("address", [*PAGES, *OPEN])
+def test_no_page_allows_inline_script_frames_or_other_sites(cast: Cast, address: str) -> None:
+    response = cast.viewer.get(address)
+    policy = response.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert response.headers["X-Frame-Options"] == "DENY"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert "max-age=31536000" in response.headers["Strict-Transport-Security"]
+
+
+@pytest.mark.parametrize("address", [*PAGES, "/login/"])
+def test_no_page_carries_inline_style_or_script(cast: Cast, production: Shipper, address: str) -> None:
+    production.ship(run(), failed(), running(), deploy())
+    page = text_of(cast.stranger if address == "/login/" else cast.reviewer, address)
+    assert "<script" not in page
+    assert "<style" not in page
+    assert " style=" not in page
+
+
+def test_plain_http_is_sent_to_https_but_health_is_not(database: Any) -> None:
+    client = Client(HTTP_HOST="localhost")
+    assert client.get("/").headers["Location"].startswith("https://")
+    assert client.get("/healthz").status_code == 200
+
+
+def test_an_unknown_host_name_is_refused(database: Any) -> None:
+    assert Client(HTTP_HOST="evil.example", HTTP_X_FORWARDED_PROTO="https").get("/login/").status_code == 400
+
+
+def test_the_right_password_opens_the_diary_and_logging_out_closes_it(cast: Cast) -> None:
+    client = cast.stranger
+    response = client.post("/login/", {"username": " Viewer@Example.org", "password": PASSWORD, "next": "/hosts/"})
+    assert response.headers["Location"] == "/hosts/"
+    cookie = response.cookies[settings.SESSION_COOKIE_NAME]
+    assert (cookie["secure"], cookie["httponly"], cookie["samesite"]) == (True, True, "Lax")
+    assert client.get("/").status_code == 200
+    client.post("/logout/")
+    assert client.get("/").status_code == 302
+
+
+def test_a_login_leads_to_no_other_site(cast: Cast) -> None:
+    form = {"username": "viewer@example.org", "password": PASSWORD, "next": "https://evil.example/"}
+    assert cast.stranger.post("/login/", form).headers["Location"] == "/"
+
+
+def test_somebody_who_left_cannot_log_in(cast: Cast) -> None:
+    Person.objects.update(is_active=False)
+    response = cast.stranger.post("/login/", {"username": "viewer@example.org", "password": PASSWORD})
+    assert response.status_code == 200
+    assert "do not belong together" in response.content.decode()
+
+
+def test_guessing_one_persons_password_is_slowed_down(cast: Cast) -> None:
+    for number in range(MOST_PER_EMAIL):
+        guess = {"username": "viewer@example.org", "password": f"guess {number}"}
+        assert cast.stranger.post("/login/", guess, REMOTE_ADDR=f"192.0.2.{number}").status_code == 200
+    right = {"username": "viewer@example.org", "password": PASSWORD}
+    response = cast.stranger.post("/login/", right)
+    assert response.status_code == 429
+    assert int(response.headers["Retry-After"]) > 0
+    LoginFailure.objects.update(at=datetime(2025, 1, 1, tzinfo=UTC))
+    assert cast.stranger.post("/login/", right).status_code == 302
+
+
+def test_guessing_from_one_address_is_slowed_down_whoever_is_guessed(cast: Cast) -> None:
+    # Over the unix socket the address is what nginx appended; what the client claims before it counts for nothing.
+    for number in range(MOST_PER_ADDRESS):
+        guess = {"username": f"{number}@example.org", "password": "guess"}
+        claim = f"203.0.113.{number}, 192.0.2.7"
+        cast.stranger.post("/login/", guess, REMOTE_ADDR="", HTTP_X_FORWARDED_FOR=claim)
+    right = {"username": "viewer@example.org", "password": PASSWORD}
+    for address, status in (("198.51.100.1, 192.0.2.7", 429), ("192.0.2.7, 192.0.2.8", 302)):
+        response = cast.stranger.post("/login/", right, REMOTE_ADDR="", HTTP_X_FORWARDED_FOR=address)
+        assert response.status_code == status
+
+
+def test_a_form_from_another_site_is_refused(cast: Cast) -> None:
+    client = Client(enforce_csrf_checks=True, HTTP_HOST="localhost", HTTP_X_FORWARDED_PROTO="https")
+    client.force_login(cast.people["viewer"])
+    response = client.post("/logout/")
+    assert response.status_code == 403
+    assert "This is not for you to do." in response.content.decode()
+
+
+def test_the_overview_shows_what_needs_somebody(cast: Cast, production: Shipper) -> None:
+    production.ship(
+        failed(task="old_failure", started=at(0)),
+        failed(task="send_reports", reason="exit 4", started=at(1)),
+        failed(task="send_reports", reason="timeout", started=at(2)),
+        running(task="long_import", started=at(3)),
+        run(task="quiet_success"),
+        deploy(ref="release-7"),
+    )
+    page = text_of(cast.viewer, "/")
+    for shown in ("old_failure", "timeout", "long_import", "release-7", ">2</a>"):
+        assert shown in page
+    for hidden in ("exit 4", "quiet_success"):
+        assert hidden not in page
+
+
+def test_a_handled_failure_leaves_the_overview(cast: Cast, production: Shipper) -> None:
+    identifier = production.ship(failed(task="broken_task"))[0]["id"]
+    assert "broken_task" in text_of(cast.viewer, "/")
+    cast.reviewer.post(reverse("review", args=[identifier]), {"state": "done", "summary": "disk was full"})
+    assert "broken_task" not in text_of(cast.viewer, "/")
+    page = text_of(cast.viewer, reverse("run", args=[identifier]))
+    assert "disk was full" in page
+    assert "Reviewer" in page
+
+
+def test_one_review_can_close_all_open_failures_of_the_task_up_to_the_run(cast: Cast, production: Shipper) -> None:
+    first, second, third = (production.ship(failed(started=at(minute)))[0]["id"] for minute in range(3))
+    other = production.ship(failed(task="another_task", started=at(0)))[0]["id"]
+    cast.operator.post(reverse("review", args=[second]), {"state": "done", "all": "yes"})
+    states = {str(pk): review for pk, review in Run.objects.values_list("pk", "review")}
+    assert states == {first: "done", second: "done", third: "needs_analysis", other: "needs_analysis"}
+
+
+def test_a_viewer_may_not_review(cast: Cast, production: Shipper) -> None:
+    identifier = production.ship(failed())[0]["id"]
+    assert "<textarea" not in text_of(cast.viewer, reverse("run", args=[identifier]))
+    assert cast.viewer.post(reverse("review", args=[identifier]), {"state": "done"}).status_code == 403
+    assert not Review.objects.exists()
+
+
+def test_a_made_up_review_state_changes_nothing(cast: Cast, production: Shipper) -> None:
+    identifier = production.ship(failed())[0]["id"]
+    for state in ("", "nonsense"):
+        cast.reviewer.post(reverse("review", args=[identifier]), {"state": state})
+    assert Run.objects.get().review == "needs_analysis"
+
+
+def test_a_run_page_shows_the_whole_record(cast: Cast, production: Shipper) -> None:
+    identifier = production.ship(run(output="\x1b[31m<b>red</b>\x1b[0m\nsecond\n"))[0]["id"]
+    page = text_of(cast.viewer, reverse("run", args=[identifier]))
+    assert '<span class="ansi-red">&lt;b&gt;red&lt;/b&gt;</span>' in page
+    assert 'id="L2"' in page
+    for shown in ("march.pdf", "to the board", "timer", "50.0", "20250228T120000Z-0123456789ab", "2025-03-01 02:30:00"):
+        assert shown in page
+    response = cast.viewer.get(reverse("output_text", args=[identifier]))
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert response.content == b"\x1b[31m<b>red</b>\x1b[0m\nsecond\n"
+
+
+def test_whatever_a_host_sends_is_shown_as_text(cast: Cast, production: Shipper) -> None:
+    evil = "<script>alert('x')</script>"
+    identifier = production.ship(
+        failed(reason=evil, release=evil, items=[{"name": evil, "outcome": evil, "message": evil}], counts={evil: 1}),
+        deploy(ref=evil, who=evil, reason=evil),
+        {"id": evil},
+    )[0]["id"]
+    for address in (*PAGES, reverse("run", args=[identifier]), f"/runs/?text={evil}"):
+        page = text_of(cast.reviewer, address)
+        assert "<script" not in page
+        assert escape("alert('x')") in page or "alert" not in page
+
+
+def test_a_run_knows_the_runs_of_its_task_before_and_after_it(cast: Cast, production: Shipper) -> None:
+    first, second, third = (production.ship(run(started=at(minute)))[0]["id"] for minute in range(3))
+    production.ship(run(task="another_task", started=at(1)))
+    page = text_of(cast.viewer, reverse("run", args=[second]))
+    assert f'href="/runs/{first}/" rel="prev"' in page
+    assert f'href="/runs/{third}/" rel="next"' in page
+
+
+def test_a_run_that_is_not_there_is_not_found(cast: Cast) -> None:
+    response = cast.viewer.get(reverse("run", args=[uuid.uuid4()]))
+    assert response.status_code == 404
+    assert "There is no such page." in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", {"a", "b", "c", "d"}),
+        ("environment=staging", {"d"}),
+        ("host=production", {"a", "b", "c"}),
+        ("task=send_reports", {"a", "b", "d"}),
+        ("task=send_reports&status=failed", {"b"}),
+        ("review=open", {"b"}),
+        ("review=done", set()),
+        ("text=Needle", {"c"}),
+        ("text=EXIT+9", {"b"}),
+        ("text=100%25", set()),
+        ("text=a_b", set()),
+        ("status=nonsense", set()),
+        ("host=%00", {"a", "b", "c", "d"}),
+        ("before=nonsense", {"a", "b", "c", "d"}),
+    ],
+)
+def test_the_list_of_runs_is_narrowed_by_its_address(
+    cast: Cast, production: Shipper, query: str, found: set[str]
+) -> None:
+    ids = {
+        "a": production.ship(run())[0]["id"],
+        "b": production.ship(failed(reason="exit 9"))[0]["id"],
+        "c": production.ship(run(task="rotate_logs", output="a needle in hay\n"))[0]["id"],
+    }
+    staging = Host.objects.create(name="staging", environment="staging")
+    template = Run.objects.get(pk=ids["a"])
+    template.pk, template.host, template.environment = uuid.uuid4(), staging, "staging"
+    template.save(force_insert=True)
+    ids["d"] = str(template.pk)
+    page = text_of(cast.viewer, f"/runs/?{query}")
+    assert {name for name, identifier in ids.items() if identifier in page} == found
+
+
+def test_paging_shows_every_run_once_in_both_directions(cast: Cast, production: Shipper) -> None:
+    amount = 2 * PAGE + 7
+    # Five runs share each moment, so that the id has to settle their order.
+    production.ship(*(run(started=at(number // 5)) for number in range(amount)))
+    expected = [str(pk) for pk in Run.objects.order_by("-started", "-id").values_list("pk", flat=True)]
+    seen: list[list[str]] = []
+    address = "?status=succeeded"
+    while address:
+        page = cast.viewer.get(f"/runs/{address}").context["page"]
+        seen.append([str(row.pk) for row in page.rows])
+        last, address = page, page.older
+    assert [len(rows) for rows in seen] == [PAGE, PAGE, 7]
+    assert sum(seen, []) == expected
+    back = cast.viewer.get(f"/runs/{last.newer}").context["page"]
+    assert [str(row.pk) for row in back.rows] == seen[1]
+    first = cast.viewer.get(f"/runs/{back.newer}").context["page"]
+    assert [str(row.pk) for row in first.rows] == seen[0]
+    assert first.newer == ""
+
+
+def test_releases_are_listed_and_narrowed_by_host(cast: Cast, production: Shipper) -> None:
+    production.ship(deploy(), deploy(status="returned", action="return", reason="health did not come"))
+    page = text_of(cast.viewer, "/releases/?host=production")
+    assert "health did not come" in page
+    assert "operator@example.org" in page
+    assert "No deploy is like this" in text_of(cast.viewer, "/releases/?host=nowhere")
+
+
+def test_hosts_show_their_release_their_silence_and_what_was_not_understood(cast: Cast, production: Shipper) -> None:
+    assert "silent" in text_of(cast.viewer, "/hosts/")
+    production.ship(deploy(), run(status="perhaps"))
+    page = text_of(cast.viewer, "/hosts/")
+    assert "silent" not in page
+    assert "20250301T090000Z-ba9876543210" in page
+    assert "&#x27;status&#x27; is &#x27;perhaps&#x27;" in page
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_every_page_says_where_it_is_unless_it_is_production(
+    cast: Cast, monkeypatch: pytest.MonkeyPatch, environment: str
+) -> None:
+    monkeypatch.setattr(settings, "CONFIGURATION", replace(settings.CONFIGURATION, environment=environment))
+    for address in (*PAGES, "/login/"):
+        client = cast.stranger if address == "/login/" else cast.viewer
+        assert ("not production" in text_of(client, address)) is (environment == "staging")
+
+
+@pytest.mark.parametrize("address", [*PAGES, "/runs/?text=x&status=failed&host=production", "run"])
+def test_a_page_costs_the_same_handful_of_queries_however_much_there_is(
+    cast: Cast, production: Shipper, address: str, django_assert_max_num_queries: Any
+) -> None:
+    def counted(client: Client) -> int:
+        target = address if address != "run" else reverse("run", args=[Run.objects.order_by("started")[0].pk])
+        with django_assert_max_num_queries(10) as queries:
+            text_of(client, target)
+        return len(queries)
+
+    production.ship(failed(started=at(0)), running(), deploy())
+    few = counted(cast.reviewer)
+    production.ship(*(failed(task=f"task_{n}", started=at(n)) for n in range(60)), *(deploy() for _ in range(40)))
+    production.ship(*(running(task=f"task_{n}", started=at(n)) for n in range(60)))
+    Host.objects.bulk_create(Host(name=f"host-{n}") for n in range(20))
+    assert counted(cast.reviewer) == few
+
+
+def test_the_style_sheet_may_be_kept_for_good_because_its_address_changes_with_it(cast: Cast) -> None:
+    page = text_of(cast.stranger, "/login/")
+    address = page.split('rel="stylesheet" href="')[1].split('"')[0]
+    response = cast.stranger.get(address)
+    assert response.status_code == 200
+    assert "?v=" in address
+    assert "immutable" in response.headers["Cache-Control"]
+
+
+@pytest.mark.parametrize("path", ["../settings.py", "%2e%2e/settings.py", "diary/missing.css", "/etc/passwd"])
+def test_only_static_files_are_served_as_such(cast: Cast, path: str) -> None:
+    assert cast.stranger.get(f"/static/{path}").status_code in (400, 404)
+
+
+def test_the_migrations_say_what_the_tables_are(database: Any) -> None:
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+def test_a_person_without_a_password_cannot_log_in(database: Any) -> None:
+    Person.objects.create_user("new@example.org", None, name="New")
+    for password in ("", "None", "!"):
+        response = visitor().post("/login/", {"username": "new@example.org", "password": password})
+        assert response.status_code == 200

@@ -1,0 +1,172 @@
+"""The diary as people meet it: in a browser, by keyboard, on a phone, in the dark, on paper."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import EMAIL, PASSWORD, SCREENSHOTS, OpenPage
+
+pytestmark = pytest.mark.browser
+
+PAGES = {"overview": "/", "runs": "/runs/", "hosts": "/hosts/", "releases": "/releases/"}
+VIEWS = {"wide": (1440, 900), "laptop": (1280, 800), "phone": (360, 740)}
+
+
+def overflow(page: Page) -> int:
+    """By how many pixels the page is wider than its window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
+
+
+def open_first_failure(page: Page) -> None:
+    page.goto("/runs/?status=failed")
+    page.locator("tbody th a").first.click()
+    page.wait_for_url("**/runs/*/")
+
+
+def test_a_reader_logs_in_by_keyboard_alone_and_reaches_a_run(open_page: OpenPage) -> None:
+    page = open_page("/runs/", log=False)
+    expect(page).to_have_url(re.compile("/login/"))
+    page.keyboard.type(EMAIL)
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.locator("tbody th a").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Record")).to_be_visible()
+
+
+def test_a_wrong_password_is_told_and_the_address_kept(open_page: OpenPage) -> None:
+    page = open_page("/login/", log=False)
+    page.get_by_label("Email address").fill(EMAIL)
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Log in").click()
+    expect(page.get_by_role("alert")).to_contain_text("do not belong together")
+    expect(page.get_by_label("Email address")).to_have_value(EMAIL)
+
+
+def test_runs_are_narrowed_without_javascript(open_page: OpenPage) -> None:
+    page = open_page("/runs/", script=False)
+    page.get_by_label("Status").select_option("failed")
+    page.get_by_label("Host").select_option("production")
+    page.get_by_role("button", name="Show").click()
+    statuses = page.locator("tbody td:first-child").all_inner_texts()
+    assert statuses
+    assert set(statuses) == {"failed"}
+    expect(page.get_by_label("Status")).to_have_value("failed")
+
+
+def test_a_failure_is_read_and_handled(open_page: OpenPage) -> None:
+    page = open_page("/")
+    row = page.locator("tbody tr", has=page.locator(".status.failed")).first
+    address = row.locator("th a").get_attribute("href")
+    row.locator("th a").click()
+    page.get_by_label("What was it?").fill("The remote end was being moved. #network")
+    page.get_by_role("button", name="Handled").click()
+    expect(page.locator(".history")).to_contain_text("being moved")
+    page.goto("/")
+    expect(page.locator(f'a[href="{address}"]')).to_have_count(0)
+
+
+def test_a_line_of_the_output_has_an_address_and_is_marked(open_page: OpenPage) -> None:
+    page = open_page()
+    open_first_failure(page)
+    page.locator("#L2 > a").click()
+    expect(page).to_have_url(re.compile("#L2$"))
+    background = "element => getComputedStyle(element).backgroundColor"
+    assert page.locator("#L2").evaluate(background) != page.locator("#L1").evaluate(background)
+
+
+def test_no_page_loads_anything_it_may_not(open_page: OpenPage) -> None:
+    complaints: list[str] = []
+    page = open_page()
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("response", lambda response: complaints.append(response.url) if response.status >= 400 else None)
+    for path in PAGES.values():
+        page.goto(path)
+    open_first_failure(page)
+    assert complaints == []
+
+
+@pytest.mark.parametrize("name", [*PAGES, "run", "login"])
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_no_page_scrolls_sideways(open_page: OpenPage, name: str, width: int) -> None:
+    page = open_page(PAGES.get(name, "/login/"), width=width, log=name != "login")
+    if name == "run":
+        open_first_failure(page)
+    assert overflow(page) <= 0
+
+
+def test_a_long_word_scrolls_nothing_either(open_page: OpenPage) -> None:
+    page = open_page("/runs/?text=" + "x" * 200, width=360)
+    assert overflow(page) <= 0
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_page_is_pictured(open_page: OpenPage, view: str, dark: bool) -> None:
+    width, height = VIEWS[view]
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    page = open_page("/login/", width=width, height=height, dark=dark, log=False)
+
+    def picture(name: str) -> None:
+        page.screenshot(path=SCREENSHOTS / f"{name}-{view}-{'dark' if dark else 'light'}.png")
+
+    picture("login")
+    page = open_page("/", width=width, height=height, dark=dark)
+    for name, path in PAGES.items():
+        page.goto(path)
+        picture(name)
+    open_first_failure(page)
+    picture("run")
+    background = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    brightness = sum(int(part) for part in background.removeprefix("rgb(").removesuffix(")").split(","))
+    assert (brightness < 200) is dark
+
+
+CONTRAST = """
+() => {
+  const part = value => value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  const channel = value => part(value / 255);
+  const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+  const parse = colour => (colour.match(/[\\d.]+/g) || []).map(Number);
+  const behind = element => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = parse(getComputedStyle(e).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.checkVisibility()) continue;
+    const [a, b] = [luminance(parse(getComputedStyle(element).color)), luminance(behind(element))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (ratio < 4.5) poor.push(`${element.tagName}.${element.className} ${ratio.toFixed(2)}`);
+  }
+  return [...new Set(poor)];
+}
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_text_has_the_contrast_of_wcag_aa(open_page: OpenPage, dark: bool) -> None:
+    page = open_page("/", dark=dark)
+    for path in PAGES.values():
+        page.goto(path)
+        assert page.evaluate(CONTRAST) == [], path
+    open_first_failure(page)
+    assert page.evaluate(CONTRAST) == []
+
+
+def test_paper_carries_the_record_and_leaves_the_controls_out(open_page: OpenPage) -> None:
+    page = open_page()
+    open_first_failure(page)
+    page.emulate_media(media="print")
+    expect(page.get_by_role("heading", name="Record")).to_be_visible()
+    expect(page.get_by_role("button", name="Log out")).to_be_hidden()
+    expect(page.locator("body > header nav")).to_be_hidden()
