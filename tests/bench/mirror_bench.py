@@ -1,8 +1,7 @@
 """Times a mirror beside raw `pg_dump | pg_restore` and `rsync` of the same content, in pairs.
 
 `PYTHONPATH=agent/src python -m tests.bench.mirror_bench [--megabytes 1024] [--files 10000] [--pairs 3]` from the
-repository's root. The mirror goes over a real SSH server on this machine; of the raw copy only rsync does, its dump
-goes from server to server. The time that masking takes is told apart.
+repository's root. All goes over a real SSH server on this machine. The time that masking takes is told apart.
 """
 
 import argparse
@@ -12,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -43,7 +43,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as keys,
         postgres_cluster(one) as there,
         postgres_cluster(other) as here,
-        ssh_server(Path(keys)) as sshd,
+        ssh_server(Path(keys), opened=True) as sshd,
     ):
         durable(there, here)
         fill(there, one / "media", options.megabytes, options.files)
@@ -149,7 +149,7 @@ def mirrored(destination: Destination, there: Server, far: Path) -> float:
 
 
 def raw(destination: Destination, there: Server, far: Path) -> float:
-    """The seconds of the same by hand: `pg_dump | pg_restore`, which is even spared the SSH, then `rsync`."""
+    """The seconds of the same by hand: `ssh pg_dump | pg_restore`, then `rsync`."""
     with postgres.connect("postgres", destination.server) as connection:
         connection.execute("CREATE DATABASE raw OWNER library TEMPLATE template0")
     into = destination.work.with_name("raw")
@@ -161,15 +161,21 @@ def raw(destination: Destination, there: Server, far: Path) -> float:
 
 
 def copy_by_hand(destination: Destination, there: Server, far: Path, into: Path) -> None:
-    dump = ["pg_dump", "--format=custom", "--compress=0", "library"]
+    server = ["env", f"PGHOST={there.host}", *become_postgres()]
+    open_key = replace(destination.source, key=destination.source.key.with_name("open"))
+    dump = [*source.ssh_command(open_key), "127.0.0.1", *server, "pg_dump --format=custom --compress=0 library"]
     restore = ["pg_restore", "--no-owner", "--role=library", "--dbname=raw"]
     with (
-        postgres.start(dump, there, stdout=subprocess.PIPE) as dumping,
+        subprocess.Popen(dump, stdout=subprocess.PIPE) as dumping,
         postgres.start(restore, destination.server, stdin=dumping.stdout) as restoring,
     ):
         if restoring.wait() or dumping.wait():
             raise SystemExit("pg_dump | pg_restore failed")
     media.copy(source.rsync_command(destination.source, "media", into))
+
+
+def become_postgres() -> list[str]:
+    return ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"] if os.geteuid() == 0 else []
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:

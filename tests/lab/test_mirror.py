@@ -98,7 +98,7 @@ PROBE = [
 
 
 def test_the_mirror_is_on_record_as_a_run_with_its_counts(mirrored: str, run: Run) -> None:
-    said = run("staging", ["rota", "runs", "--task", "restore_staging", "--json"]).stdout
+    said = run("staging", ["rota", "runs", "restore_staging", "--json"]).stdout
     newest = json.loads(said)[0]
 
     assert newest["status"] == "succeeded"
@@ -141,7 +141,7 @@ def test_production_refuses_to_be_mirrored_onto(production: labs.Lab, run: Run) 
 
 def test_the_mirror_s_key_opens_nothing_else(mirrored: str, production: labs.Lab, run: Run) -> None:
     address = production.hosts["production"].address
-    options = ["-i", "/etc/rota/keys/mirror", "-o", "BatchMode=yes", "-l", "rota-mirror", address]
+    options = ["-T", "-i", "/etc/rota/keys/mirror", "-o", "BatchMode=yes", "-l", "rota-mirror", address]
 
     for command in (["cat", "/etc/passwd"], ["sudo", "id"], []):
         done = run("staging", ["ssh", *options, *command], check=False)

@@ -74,8 +74,9 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
 
 
 @contextmanager
-def ssh_server(folder: Path) -> Iterator[Sshd]:
-    for name in ("host", "user"):
+def ssh_server(folder: Path, *, opened: bool = False) -> Iterator[Sshd]:
+    """The server; when `opened`, the key `open` beside the mirror's opens everything, for comparisons."""
+    for name in ("host", "user", "open"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
@@ -84,7 +85,8 @@ def ssh_server(folder: Path) -> Iterator[Sshd]:
         f"/usr/bin/env PYTHONPATH={SOURCES} {sys.executable} -m rota.packs.mirror --configuration {folder}/mirror.yml"
     )
     public = (folder / "user.pub").read_text()
-    (folder / "authorized_keys").write_text(f'restrict,command="{forced} serve" {public}')
+    also = (folder / "open.pub").read_text() if opened else ""
+    (folder / "authorized_keys").write_text(f'restrict,command="{forced} serve" {public}{also}')
     host_key = " ".join((folder / "host.pub").read_text().split()[:2])
     (folder / "known_hosts").write_text(f"production {host_key}\n")
     (folder / "config").write_text(

@@ -47,7 +47,7 @@ def work(file: Path, report: Report) -> int:
     for line in mirroring.report(result.masked):
         tell(line)
     for one in result.masked:
-        report.item(f"{one.table}.{one.column}", one.rule, f"{one.rows} rows masked")
+        report.item(f"{one.table}.{one.column}", "masked", f"{one.rule}, {one.rows} rows")
     for name, value in result.counts.items():
         report.count(name, value)
     return 0
