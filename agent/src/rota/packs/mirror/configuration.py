@@ -63,7 +63,7 @@ class Destination:
     work: Path = Path("/var/lib/rota/mirror")
     release: Path = Path("/opt/rota")
     server: Server = field(default_factory=Server)
-    compression: str = "zstd"
+    compression: str = "none"
     jobs: int = 2
     service: str = ""
     readiness: Readiness | None = None
