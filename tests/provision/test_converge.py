@@ -1,9 +1,7 @@
 """The laws of `converge`: what is described is so afterwards, and nothing else happened."""
 
 import base64
-import contextlib
 import importlib.util
-import io
 import json
 import stat
 import subprocess
@@ -14,27 +12,39 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from tests.provision.test_roles import ROOT, ansible
 
 Converge = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture(scope="session")
-def module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("converge", ROOT / "provision/plugins/modules/converge.py")
+def loaded(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.parent.name, path)
     assert spec
     assert spec.loader
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def module() -> ModuleType:
+    """The program that the action sends to hosts."""
+    return loaded(ROOT / "provision/plugins/host/converge.py")
+
+
+@pytest.fixture(scope="session")
+def arguments() -> dict[str, Any]:
+    """What a step may say."""
+    found: dict[str, Any] = loaded(ROOT / "provision/plugins/modules/converge.py").ARGUMENTS
+    return found
 
 
 @pytest.fixture
-def converge(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Converge:
-    """Runs the module in this process, as Ansible would on a host; `content` of files as the action would send it."""
-    monkeypatch.setattr("ansible.module_utils.basic.AnsibleModule._log_invocation", lambda _: None)
+def converge(module: ModuleType, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Converge:
+    """Checks a description as the action would, and runs the host's program in this process."""
+    monkeypatch.setattr(module.syslog, "syslog", lambda _: None)
 
     def run(*, dry: bool = False, diff: bool = True, **described: Any) -> dict[str, Any]:
         files = [dict(entry) for entry in described.pop("files", [])]
@@ -43,15 +53,12 @@ def converge(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Converge:
             for entry in files
             if "content" in entry
         }
-        arguments = {**described, "files": files, "contents": json.dumps(contents)}
-        printed = io.StringIO()
-        with (
-            patch_module_args({**arguments, "_ansible_check_mode": dry, "_ansible_diff": diff}),
-            contextlib.redirect_stdout(printed),
-            pytest.raises(SystemExit),
-        ):
-            module.main()
-        answer: dict[str, Any] = json.loads(printed.getvalue())
+        validator: Any = ArgumentSpecValidator
+        validated = validator(arguments).validate({**described, "files": files, "postgres": {}})
+        if validated.error_messages:
+            return {"failed": True, "msg": "; ".join(validated.error_messages)}
+        request = {"described": {**validated.validated_parameters, "contents": contents}, "check": dry, "diff": diff}
+        answer: dict[str, Any] = json.loads(json.dumps(module.answer_to(request)))
         return answer
 
     return run
@@ -263,15 +270,18 @@ def test_a_certificate_about_to_expire_is_made_anew(converge: Converge, tmp_path
     [
         [{"path": "relative", "content": "x", "mode": "0644"}],
         [{"path": "/tmp/../etc/x", "content": "x", "mode": "0644"}],
-        [{"path": "/nowhere/a", "content": "x"}],
-        [{"path": "/nowhere/a", "content": "x", "mode": "0644", "onwer": "root"}],
-        [{"path": "/nowhere/a", "content": "x", "mode": "0644", "owner": "nobody-of-this-name"}],
-        [{"path": "/nowhere/a", "state": "link"}],
+        [{"path": "/FOLDER/a", "content": "x"}],
+        [{"path": "/FOLDER/a", "content": "x", "mode": "0644", "onwer": "root"}],
+        [{"path": "/FOLDER/a", "content": "x", "mode": "0644", "owner": "nobody-of-this-name"}],
+        [{"path": "/FOLDER/a", "state": "link"}],
     ],
 )
-def test_a_description_that_cannot_be_meant_is_refused(converge: Converge, files: list[dict[str, Any]]) -> None:
-    assert converge(files=files)["failed"]
-    assert not Path("/nowhere").exists()
+def test_a_description_that_cannot_be_meant_is_refused(
+    converge: Converge, tmp_path: Path, files: list[dict[str, Any]]
+) -> None:
+    placed = [{**entry, "path": entry["path"].replace("/FOLDER", str(tmp_path / "folder"))} for entry in files]
+    assert converge(files=placed)["failed"]
+    assert not (tmp_path / "folder").exists()
 
 
 def test_an_unknown_owner_is_foretold_in_check_mode(converge: Converge, tmp_path: Path) -> None:

@@ -1,0 +1,941 @@
+"""What one `converge` step does on a host: the action plugin sends this text and the description of the state.
+
+Standard library only. It is no Ansible module on purpose: unpacking and compiling what a module brings along costs a
+host three times what the step itself does.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import fnmatch
+import grp
+import json
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import sys
+import syslog
+import tempfile
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+UNIT_FOLDERS = (
+    "/etc/systemd/system/",
+    "/etc/systemd/network/",
+    "/usr/local/lib/systemd/system/",
+    "/run/systemd/system/",
+)
+PACKAGE_LISTS = Path("/var/lib/apt/lists")
+LISTS_FRESH_FOR = 24 * 3600  # seconds
+APT_WAITS = 300  # seconds; a host's own unattended upgrade may hold the lock meanwhile
+LARGEST_DIFF = 256 * 1024  # bytes
+SHOWN = (
+    "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,"
+    "InactiveExitTimestamp,StateChangeTimestamp,ConditionResult,ConditionTimestamp"
+)
+
+
+class Failed(Exception):
+    """The host could not be brought to the described state."""
+
+
+def output_of(argv, *, extra_environment=None):
+    """What the command prints; Failed with its last words where it fails."""
+    environment = {**os.environ, "LC_ALL": "C", **(extra_environment or {})}
+    try:
+        ended = subprocess.run(argv, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
+    except FileNotFoundError as error:
+        raise Failed(f"{argv[0]} is not installed") from error
+    if ended.returncode != 0:
+        raise Failed(f"{' '.join(argv)}: {(ended.stderr or ended.stdout).strip()[-2000:]}")
+    return ended.stdout
+
+
+class Ledger:
+    """What was changed, what it looked like, and whether anything may be changed at all."""
+
+    def __init__(self, check):
+        self.check = check
+        self.changes = []
+        self.diffs = []
+        self.touched = set()
+        self.undo = []
+
+    def add(self, sentence, diff=None):
+        """Notes one change; without a diff of its own the sentence is the diff."""
+        self.changes.append(sentence)
+        self.diffs.append(diff or {"prepared": sentence + "\n"})
+
+
+# Packages
+
+
+def missing(packages):
+    """Those dpkg does not call installed, in order."""
+    asked = subprocess.run(
+        ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *packages],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    installed = {line.split()[0] for line in asked.stdout.splitlines() if line.endswith(" installed")}
+    return [package for package in packages if package not in installed]
+
+
+def lists_are_fresh():
+    """Whether the package lists were fetched within a day."""
+    fetched = [entry.stat().st_mtime for entry in PACKAGE_LISTS.glob("*_Packages*")]
+    return bool(fetched) and time.time() - PACKAGE_LISTS.stat().st_mtime < LISTS_FRESH_FOR
+
+
+@contextmanager
+def seconds_at_most(seconds, what):
+    """A deadline to wait within."""
+    deadline = time.monotonic() + seconds
+
+    def left():
+        if time.monotonic() > deadline:
+            raise Failed(f"waited {seconds} s for {what}")
+        return True
+
+    yield left
+
+
+def await_lists():
+    """Waits until nobody else fetches package lists; apt-get itself would give up at once."""
+    PACKAGE_LISTS.mkdir(parents=True, exist_ok=True)
+    with (
+        (PACKAGE_LISTS / "lock").open("a+b") as lock,
+        seconds_at_most(APT_WAITS, "the lock of the package lists") as left,
+    ):
+        while left():
+            try:
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                time.sleep(0.5)  # apt offers nothing to wait on
+
+
+def refresh_lists():
+    """Fetches the package lists, whoever else may be fetching them."""
+    await_lists()
+    output_of(["apt-get", "--quiet", "--error-on=any", "update"])
+
+
+def install(packages):
+    """Installs the packages without asking anybody anything."""
+    quiet = {
+        "DEBIAN_FRONTEND": "noninteractive",
+        "NEEDRESTART_MODE": "a",
+        "LC_ALL": "C.UTF-8",
+        "UCF_FORCE_CONFFOLD": "1",
+    }
+    argv = ["apt-get", "--quiet", "--yes", "--no-install-recommends", "-o", f"DPkg::Lock::Timeout={APT_WAITS}"]
+    argv += ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", "install", *packages]
+    fresh = lists_are_fresh()
+    if not fresh:
+        refresh_lists()
+    try:
+        output_of(argv, extra_environment=quiet)
+    except Failed:
+        if not fresh:
+            raise
+        refresh_lists()  # the archive may have moved on since the lists were fetched
+        output_of(argv, extra_environment=quiet)
+
+
+def converge_packages(packages, ledger):
+    """Installs what is missing."""
+    lacking = missing(packages) if packages else []
+    if not lacking:
+        return
+    if not ledger.check:
+        install(lacking)
+    ledger.add(f"installed {', '.join(lacking)}")
+
+
+# Users
+
+
+def user_of(name):
+    """The password entry, or None."""
+    try:
+        return pwd.getpwnam(name)
+    except KeyError:
+        return None
+
+
+def group_exists(name):
+    """Whether the group is known."""
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def supplementary_groups(name):
+    """The groups a user is listed in."""
+    return {group.gr_name for group in grp.getgrall() if name in group.gr_mem}
+
+
+def creation_of(user):
+    """The command that makes the user."""
+    argv = ["useradd"]
+    if user["system"]:
+        argv.append("--system")
+    make_home = user["make_home"] if user["make_home"] is not None else not user["system"]
+    argv.append("--create-home" if make_home else "--no-create-home")
+    if user["group"]:
+        argv += ["--gid", user["group"]]
+    else:
+        argv += ["--gid", user["name"]] if group_exists(user["name"]) else ["--user-group"]
+    for option in ("home", "shell", "comment"):
+        if user[option]:
+            argv += [f"--{option if option != 'home' else 'home-dir'}", user[option]]
+    return [*argv, user["name"]]
+
+
+def correction_of(user, entry):
+    """The command that brings an existing user to its description, or None where it is so already."""
+    argv = ["usermod"]
+    for option, flag, now in (
+        ("home", "--home", entry.pw_dir),
+        ("shell", "--shell", entry.pw_shell),
+        ("comment", "--comment", entry.pw_gecos),
+    ):
+        if user[option] and user[option] != now:
+            argv += [flag, user[option]]
+    if user["group"] and (not group_exists(user["group"]) or grp.getgrnam(user["group"]).gr_gid != entry.pw_gid):
+        argv += ["--gid", user["group"]]
+    lacking = set(user["groups"]) - supplementary_groups(user["name"])
+    surplus = supplementary_groups(user["name"]) - set(user["groups"]) if user["only_groups"] else set()
+    if surplus:
+        argv += ["--groups", ",".join(sorted(user["groups"]))]
+    elif lacking:
+        argv += ["--append", "--groups", ",".join(sorted(lacking))]
+    return [*argv, user["name"]] if len(argv) > 1 else None
+
+
+def make_groups(user, ledger):
+    """Makes the groups the user is to be in."""
+    for group in [*([user["group"]] if user["group"] else []), *user["groups"]]:
+        if not group_exists(group):
+            if not ledger.check:
+                output_of(["groupadd", "--system", group])
+            ledger.add(f"made the group {group}")
+
+
+def converge_user(user, ledger):
+    """Makes, corrects or removes one user; a user made here has no password."""
+    entry = user_of(user["name"])
+    if user["state"] == "absent":
+        if entry is not None:
+            if not ledger.check:
+                output_of(["userdel", user["name"]])
+            ledger.add(f"removed the user {user['name']}")
+        return
+    make_groups(user, ledger)
+    if entry is None:
+        if not ledger.check:
+            output_of(creation_of(user))
+            if user["groups"]:
+                output_of(["usermod", "--append", "--groups", ",".join(user["groups"]), user["name"]])
+        ledger.add(f"made the user {user['name']}")
+        return
+    correction = correction_of(user, entry)
+    if correction is not None:
+        if not ledger.check:
+            output_of(correction)
+        ledger.add(f"corrected the user {user['name']}: {' '.join(correction[1:-1])}")
+
+
+def authorized_keys_of(user):
+    """The entries for the folder and file of a user's authorized keys, and the file's content."""
+    entry = user_of(user["name"])
+    home = user["home"] or (entry.pw_dir if entry else f"/home/{user['name']}")
+    owner = {"owner": user["name"], "group": entry and str(entry.pw_gid)}
+    blank = dict.fromkeys(("target", "validate", "secret", "once", "previous"))
+    folder = {**blank, **owner, "path": f"{home}/.ssh", "state": "directory", "mode": "0700"}
+    keys = {**blank, **owner, "path": f"{home}/.ssh/authorized_keys", "state": "file", "mode": "0600"}
+    return [folder, keys], "".join(key.strip() + "\n" for key in user["keys"])
+
+
+# Files
+
+
+def attributes(path):
+    """Mode, owner and group as numbers, without following a link."""
+    seen = os.lstat(path)
+    return stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid
+
+
+def number_of(name, lookup, kind, check):
+    """The number of a user or group; in check mode None where it is still to be made."""
+    if name is None:
+        return -1
+    if name.isdigit():
+        return int(name)
+    try:
+        return lookup(name)
+    except KeyError:
+        if check:
+            return None
+        raise Failed(f"there is no {kind} {name}") from None
+
+
+def described_attributes(entry, check):
+    """Mode, owner and group asked for; -1 means whatever it is, None means not there yet."""
+    if entry["mode"] is None and entry["state"] != "link":
+        raise Failed(f"{entry['path']}: a {entry['state']} needs a mode")
+    mode = int(entry["mode"], 8) if entry["mode"] is not None else -1
+    return mode, *owner_of(entry, check)
+
+
+def owner_of(entry, check):
+    """Owner and group asked for, as numbers."""
+    uid = number_of(entry["owner"], lambda name: pwd.getpwnam(name).pw_uid, "user", check)
+    gid = number_of(entry["group"], lambda name: grp.getgrnam(name).gr_gid, "group", check)
+    return uid, gid
+
+
+def make_parents(path, ledger):
+    """Folders on the way that nobody described are root's and readable."""
+    lacking = [parent for parent in path.parents if not parent.is_dir()]
+    for parent in reversed(lacking):
+        parent.mkdir(mode=0o755)
+        parent.chmod(0o755)  # whatever the umask
+        ledger.undo.append(lambda parent=parent: parent.rmdir())
+
+
+def remove(path):
+    """Removes whatever is at the path."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def sync_folder(folder):
+    """Makes a rename in the folder last."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def written(path, content):
+    """Writes and syncs a new file readable by its owner alone."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(descriptor)
+
+
+@contextmanager
+def folder_beside(path, check):
+    """A folder to write a candidate in under its final name; in check mode elsewhere, so that nothing is left."""
+    folder = Path(tempfile.mkdtemp(prefix=".converge-", dir=None if check else path.parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def validate(entry, candidate, check):
+    """Asks the program itself; where it is to be installed only now, check mode cannot ask."""
+    argv = [word.replace("%s", str(candidate)) for word in entry["validate"]]
+    if check and shutil.which(argv[0]) is None:
+        return
+    try:
+        output_of(argv)
+    except Failed as failure:
+        reason = "its content is secret, so are the reasons" if entry["secret"] else failure
+        raise Failed(f"{entry['path']} is refused and was left as it is: {reason}") from None
+
+
+def difference(entry, before, after):
+    """The diff of one file; nothing of a secret one."""
+    if entry["secret"]:
+        return {"prepared": f"{entry['path']}: secret content differs\n"}
+    if max(len(before or b""), len(after)) > LARGEST_DIFF:
+        return {"prepared": f"{entry['path']}: content differs ({len(after)} bytes)\n"}
+    try:
+        texts = ((before or b"").decode(), after.decode())
+    except UnicodeDecodeError:
+        return {"prepared": f"{entry['path']}: binary content differs\n"}
+    headers = {"before_header": entry["path"] if before is not None else "/dev/null", "after_header": entry["path"]}
+    return {**headers, "before": texts[0], "after": texts[1]}
+
+
+def place(entry, content, wanted_attributes, ledger):
+    """Writes beside, gives the attributes, validates, keeps the previous one if asked, and renames."""
+    path = Path(entry["path"])
+    if not ledger.check:
+        make_parents(path, ledger)
+    with folder_beside(path, ledger.check) as folder:
+        candidate = folder / path.name
+        written(candidate, content)
+        mode, uid, gid = wanted_attributes
+        if not ledger.check:
+            os.chown(candidate, uid, gid)
+        candidate.chmod(mode)
+        if entry["validate"]:
+            validate(entry, candidate, ledger.check)
+        if ledger.check:
+            return
+        keep_for_undo(path, ledger)
+        if entry["previous"]:
+            keep_previous(path, folder)
+        if path.is_dir() and not path.is_symlink():
+            raise Failed(f"{path} is a directory where a file is to be")
+        candidate.replace(path)
+        sync_folder(path.parent)
+
+
+def keep_previous(path, folder):
+    """What is replaced stays as PATH.previous; nothing stays where there was nothing."""
+    previous = path.with_name(f"{path.name}.previous")
+    if path.exists():
+        kept = folder / "previous"
+        shutil.copy2(path, kept)
+        kept.replace(previous)
+    else:
+        previous.unlink(missing_ok=True)
+
+
+def keep_for_undo(path, ledger):
+    """Remembers how to put a file back should a check of the whole refuse it."""
+    if path.is_symlink():
+        target = path.readlink()
+        ledger.undo.append(lambda: point(path, target))
+    elif path.is_file():
+        content, wishes = path.read_bytes(), attributes(path)
+        ledger.undo.append(lambda: put_back(path, content, wishes))
+    elif not path.exists():
+        ledger.undo.append(lambda: os.path.lexists(path) and remove(path))
+
+
+def put_back(path, content, wanted_attributes):
+    """What a file was before this step."""
+    mode, uid, gid = wanted_attributes
+    with folder_beside(path, check=False) as folder:
+        candidate = folder / path.name
+        written(candidate, content)
+        os.chown(candidate, uid, gid)
+        candidate.chmod(mode)
+        candidate.replace(path)
+
+
+def point(path, target):
+    """Makes or moves a link atomically."""
+    with folder_beside(path, check=False) as folder:
+        candidate = folder / path.name
+        candidate.symlink_to(target)
+        candidate.replace(path)
+
+
+def correct_attributes(entry, wanted_attributes, ledger):
+    """Mode, owner and group of what is there already."""
+    path = Path(entry["path"])
+    compared = zip(("mode", "owner", "group"), wanted_attributes, attributes(path), strict=True)
+    differing = [(name, is_now) for name, wish, is_now in compared if wish not in (-1, is_now)]
+    if not differing:
+        return
+    if not ledger.check:
+        mode, uid, gid = wanted_attributes
+        os.chown(path, uid, gid)
+        if mode != -1:
+            path.chmod(mode)  # after chown, which drops set-user-id bits
+    ledger.touched.add(str(path))
+    words = [f"{name} {show(name, is_now)} → {entry[name]}" for name, is_now in differing]
+    ledger.add(f"{path}: {', '.join(words)}")
+
+
+def show(name, number):
+    """A mode in octal, an owner or a group by name where it has one."""
+    if name == "mode":
+        return f"{number:04o}"
+    try:
+        return pwd.getpwuid(number).pw_name if name == "owner" else grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+def converge_content(entry, content, ledger):
+    """One regular file."""
+    path = Path(entry["path"])
+    wishes = described_attributes(entry, ledger.check)
+    is_file = path.is_file() and not path.is_symlink()
+    before = path.read_bytes() if is_file else None
+    if is_file and (entry["once"] or before == content):
+        correct_attributes(entry, wishes, ledger)
+        return
+    if is_file:
+        wishes = tuple(now if wish == -1 else wish for wish, now in zip(wishes, attributes(path), strict=True))
+    place(entry, content, wishes, ledger)
+    ledger.touched.add(str(path))
+    ledger.add(f"wrote {path}", difference(entry, before, content))
+
+
+def converge_directory(entry, ledger):
+    """One directory, not what is in it."""
+    path = Path(entry["path"])
+    wishes = described_attributes(entry, ledger.check)
+    if path.is_dir():
+        correct_attributes(entry, wishes, ledger)
+        return
+    if os.path.lexists(path):
+        raise Failed(f"{path} is there and is no directory")
+    if not ledger.check:
+        make_parents(path, ledger)
+        mode, uid, gid = wishes
+        path.mkdir(mode=0o700)
+        os.chown(path, uid, gid)
+        path.chmod(mode)
+    ledger.touched.add(str(path))
+    ledger.add(f"made the directory {path}")
+
+
+def converge_link(entry, ledger):
+    """One symbolic link."""
+    path, target = Path(entry["path"]), entry["target"]
+    if target is None:
+        raise Failed(f"{path}: a link needs a target")
+    if path.is_symlink() and path.readlink() == Path(target):
+        return
+    if path.is_dir() and not path.is_symlink():
+        raise Failed(f"{path} is a directory where a link is to be")
+    if not ledger.check:
+        make_parents(path, ledger)
+        keep_for_undo(path, ledger)
+        point(path, target)
+    ledger.touched.add(str(path))
+    ledger.add(f"pointed {path} to {target}")
+
+
+def converge_absence(entry, ledger):
+    """What must not be there."""
+    path = Path(entry["path"])
+    if not os.path.lexists(path):
+        return
+    if not ledger.check:
+        keep_for_undo(path, ledger)
+        remove(path)
+    ledger.touched.add(str(path))
+    ledger.add(f"removed {path}")
+
+
+def converge_entry(entry, contents, ledger):
+    """Whatever state the entry asks for."""
+    if not Path(entry["path"]).is_absolute() or entry["path"] != os.path.normpath(entry["path"]):
+        raise Failed(f"{entry['path']}: a path begins with / and is written plainly")
+    if entry["state"] == "file":
+        converge_content(entry, base64.b64decode(contents[entry["path"]]), ledger)
+    elif entry["state"] == "directory":
+        converge_directory(entry, ledger)
+    elif entry["state"] == "link":
+        converge_link(entry, ledger)
+    else:
+        converge_absence(entry, ledger)
+
+
+def apply_fragment(path, ledger):
+    """Users of a sysusers.d fragment are needed by the files after it."""
+    if path in ledger.touched and path.startswith("/etc/sysusers.d/") and not ledger.check and Path(path).exists():
+        output_of(["systemd-sysusers", path])
+
+
+def converge_files(files, contents, checks, ledger):
+    """All files, then the check of the whole; a refusal puts every file back."""
+    try:
+        for entry in files:
+            converge_entry(entry, contents, ledger)
+            apply_fragment(entry["path"], ledger)
+        if ledger.touched and not ledger.check:
+            for argv in checks:
+                output_of(argv)
+    except (Failed, OSError) as failure:
+        for undo in reversed(ledger.undo):
+            undo()
+        raise Failed(f"{failure}; the files written before it were put back") from failure
+    fragments = sorted(path for path in ledger.touched if path.startswith("/etc/tmpfiles.d/") and Path(path).exists())
+    if fragments and not ledger.check:
+        output_of(["systemd-tmpfiles", "--create", *fragments])
+
+
+# Certificates
+
+
+def certificate_holds(path):
+    """Whether the certificate is there and has a month left."""
+    argv = ["openssl", "x509", "-noout", "-checkend", str(30 * 24 * 3600), "-in", str(path)]
+    return path.exists() and subprocess.run(argv, capture_output=True).returncode == 0
+
+
+def converge_certificate(certificate, ledger):
+    """A self-signed certificate for a host that was given none."""
+    path, key = Path(certificate["path"]), Path(certificate["key"])
+    if key.exists() and certificate_holds(path):
+        return
+    if not ledger.check:
+        make_certificate(certificate, path, key)
+    ledger.touched.update((str(path), str(key)))
+    ledger.add(f"made the certificate {path}")
+
+
+def make_certificate(certificate, path, key):
+    """Both are made beside and renamed, the key first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = ",".join(
+        f"{'IP' if name.replace('.', '').isdigit() or ':' in name else 'DNS'}:{name}" for name in certificate["names"]
+    )
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-batch"]
+    argv += [
+        "-days",
+        str(certificate["days"]),
+        "-subj",
+        f"/CN={certificate['names'][0]}",
+        "-addext",
+        f"subjectAltName={names}",
+    ]
+    with folder_beside(path, check=False) as folder:
+        made, made_key = folder / "certificate", folder / "key"
+        output_of([*argv, "-keyout", str(made_key), "-out", str(made)])
+        made_key.chmod(0o600)
+        made.chmod(0o644)
+        made_key.replace(key)
+        made.replace(path)
+
+
+# Keys
+
+
+def converge_key(key, ledger):
+    """Makes the pair once; answers with its public half."""
+    path = Path(key["path"])
+    public = Path(f"{path}.pub")
+    if not path.exists():
+        ledger.add(f"made the key {path}")
+        if ledger.check:
+            return ""
+        make_key(key, path, public)
+    elif not public.exists():
+        ledger.add(f"made the public half {public}")
+        if ledger.check:
+            return ""
+        public.write_text(output_of(["ssh-keygen", "-y", "-f", str(path)]))
+        public.chmod(0o644)
+    return public.read_text().strip()
+
+
+def make_key(key, path, public):
+    """Both halves are made beside; the private one appears last, so that whoever sees it sees both."""
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True, mode=0o700)
+    uid, gid = owner_of(key, check=False)
+    with folder_beside(path, check=False) as folder:
+        made = folder / "key"
+        public_made = folder / "key.pub"
+        output_of(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", key["comment"], "-f", str(made)])
+        for half in (made, public_made):
+            os.chown(half, uid, gid)
+        public_made.replace(public)
+        made.replace(path)
+
+
+# Units
+
+
+def moment(text):
+    """Seconds since the epoch of what systemd shows, 0 where it shows nothing."""
+    if not text:
+        return 0.0
+    return datetime.strptime(text, "%a %Y-%m-%d %H:%M:%S.%f UTC").replace(tzinfo=UTC).timestamp()
+
+
+def shown(names):
+    """The properties of each unit, from one question."""
+    answer = output_of(["systemctl", "show", "--timestamp=us+utc", f"--property={SHOWN}", "--", *names])
+    blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in answer.strip().split("\n\n")]
+    return dict(zip(names, blocks, strict=True))
+
+
+def concerned(patterns, since, ledger):
+    """The first path that was changed by this step, or later than the unit took it up.
+
+    The second catches a step that was killed, or refused by another unit, between the file and the unit.
+    """
+    for pattern in patterns:
+        hit = next((path for path in sorted(ledger.touched) if fnmatch.fnmatch(path, pattern)), None)
+        if hit is not None:
+            return hit
+        if since and os.path.lexists(pattern) and since < os.lstat(pattern).st_mtime <= time.time():
+            return pattern
+    return None
+
+
+def end_of_journal(name):
+    """A unit's last words, for the message of its failure."""
+    asked = subprocess.run(
+        ["journalctl", "--no-pager", "--quiet", "--output=cat", "--lines=10", f"--unit={name}"],
+        capture_output=True,
+        text=True,
+    )
+    return asked.stdout.strip()
+
+
+def command_unit(verb, name, ledger, sentence):
+    """Gives systemd one order."""
+    if not ledger.check:
+        try:
+            output_of(["systemctl", verb, "--", name])
+        except Failed as failure:
+            raise Failed(f"{failure}\n{end_of_journal(name)}") from failure
+    ledger.add(sentence)
+
+
+def converge_enablement(unit, properties, ledger):
+    """Whether the unit comes with the next boot."""
+    if unit["enabled"] is None:
+        return
+    state = properties["UnitFileState"]
+    is_enabled = state in ("enabled", "enabled-runtime", "alias", "static", "indirect", "generated")
+    if state == "masked" and unit["enabled"]:
+        raise Failed(f"{unit['name']} is masked; `systemctl unmask {unit['name']}` if that is no longer meant")
+    if unit["enabled"] and not is_enabled:
+        command_unit("enable", unit["name"], ledger, f"enabled {unit['name']}")
+    if not unit["enabled"] and state in ("enabled", "enabled-runtime", "alias"):
+        command_unit("disable", unit["name"], ledger, f"disabled {unit['name']}")
+
+
+def start(name, properties, ledger):
+    """Starts a unit; one whose own conditions forbid it on this host (`ConditionVirtualization=`) is no change."""
+    if ledger.check:
+        if properties["ConditionResult"] == "yes" or not properties["ConditionTimestamp"]:
+            ledger.add(f"started {name}")
+        return
+    before = len(ledger.changes)
+    command_unit("start", name, ledger, f"started {name}")
+    now = shown([name])[name]
+    if now["ActiveState"] == "inactive" and now["ConditionResult"] == "no":
+        del ledger.changes[before:], ledger.diffs[before:]
+
+
+def converge_activity(unit, properties, ledger):
+    """Whether the unit runs, and with what is on disk now."""
+    name = unit["name"]
+    is_active = properties["ActiveState"] in ("active", "activating", "reloading")
+    if unit["state"] == "stopped":
+        if is_active:
+            command_unit("stop", name, ledger, f"stopped {name}")
+        return
+    began, changed = moment(properties["InactiveExitTimestamp"]), moment(properties["StateChangeTimestamp"])
+    restarter = concerned(unit["restarted_by"], began, ledger)
+    reloader = concerned(unit["reloaded_by"], changed if is_active else 0, ledger)
+    if restarter and (is_active or unit["state"] == "started" or unit["state"] is None):
+        command_unit("restart", name, ledger, f"restarted {name}, for {restarter} is newer")
+    elif not is_active and unit["state"] == "started":
+        start(name, properties, ledger)
+    elif reloader and is_active:
+        command_unit("reload-or-restart", name, ledger, f"reloaded {name}, for {reloader} is newer")
+
+
+def needs_reload(before, ledger):
+    """Whether systemd has to read its unit files again."""
+    return any(path.startswith(UNIT_FOLDERS) for path in ledger.touched) or any(
+        properties.get("NeedDaemonReload") == "yes" for properties in before.values()
+    )
+
+
+def converge_units(units, ledger):
+    """All units in order; systemd reads its files again first where they changed."""
+    changed_files = any(path.startswith(UNIT_FOLDERS) for path in ledger.touched)
+    if not units and not changed_files:
+        return
+    names = [unit["name"] for unit in units]
+    properties = shown(names) if names else {}
+    if needs_reload(properties, ledger) and not ledger.check:
+        output_of(["systemctl", "daemon-reload"])
+        properties = shown(names) if names else {}
+    for unit in units:
+        known = properties[unit["name"]]
+        if known["LoadState"] == "not-found" and unit["state"] != "stopped" and unit["enabled"] is not False:
+            if not ledger.check:
+                raise Failed(f"{unit['name']} is not known to systemd")
+            ledger.add(f"would bring {unit['name']} to its state")
+            continue
+        converge_enablement(unit, known, ledger)
+        converge_activity(unit, known, ledger)
+
+
+# PostgreSQL
+
+
+def quoted(name):
+    """An SQL identifier (PostgreSQL manual, 4.1.1)."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def query(sql, database="postgres"):
+    """Rows of tab-separated text; the SQL goes through psql's input."""
+    argv = ["runuser", "--user", "postgres", "--", "psql", "--no-psqlrc", "--quiet", "--no-align", "--tuples-only"]
+    argv += ["--field-separator=\t", "--set=ON_ERROR_STOP=1", f"--dbname={database}"]
+    ended = subprocess.run(argv, input=sql, capture_output=True, text=True, cwd="/")
+    if ended.returncode != 0:
+        raise Failed(f"psql: {ended.stderr.strip()}")
+    return [tuple(line.split("\t")) for line in ended.stdout.splitlines()]
+
+
+def await_postgres():
+    """A cluster that was started a moment ago may still be replaying its log."""
+    with seconds_at_most(60, "PostgreSQL") as left:
+        while left() and subprocess.run(["pg_isready", "--quiet"], capture_output=True).returncode != 0:
+            time.sleep(0.2)  # pg_isready is the only thing to wait on
+
+
+ROLES_SQL = "select rolname, rolcanlogin, rolcreatedb, rolsuper or rolcreaterole or rolreplication from pg_roles;"
+MEMBERS_SQL = """select member.rolname, granted.rolname from pg_auth_members
+join pg_roles member on member.oid = member join pg_roles granted on granted.oid = roleid;"""
+DATABASES_SQL = """select datname, rolname, pg_encoding_to_char(encoding) from pg_database
+join pg_roles on pg_roles.oid = datdba;"""
+
+
+CONNECT_SQL = """select datname, pg_get_userbyid(grantee) from pg_database, aclexplode(datacl)
+where privilege_type = 'CONNECT' and grantee <> 0;"""
+
+
+def role_statements(role, known, memberships):
+    """What a role lacks, as SQL with a sentence for each."""
+    name = role["name"]
+    wishes = f"login nosuperuser nocreaterole noreplication {'createdb' if role['createdb'] else 'nocreatedb'}"
+    if name not in known:
+        yield f"create role {quoted(name)} {wishes};", f"made the PostgreSQL role {name}"
+    elif known[name] != ("t", "t" if role["createdb"] else "f", "f"):
+        yield f"alter role {quoted(name)} {wishes};", f"corrected the PostgreSQL role {name}"
+    for granted in role["member_of"]:
+        if (name, granted) not in memberships:
+            yield f"grant {quoted(granted)} to {quoted(name)};", f"granted {granted} to {name}"
+
+
+def database_statements(database, known):
+    """What a database lacks, as SQL with a sentence for each."""
+    name, owner = quoted(database["name"]), quoted(database["owner"])
+    if database["name"] not in known:
+        yield (
+            f"create database {name} owner {owner} encoding 'UTF8' locale 'C.UTF-8' template template0;",
+            f"made the database {database['name']}",
+        )
+        yield f"revoke connect, temporary on database {name} from public;", f"closed {database['name']} to other roles"
+        return
+    known_owner, encoding = known[database["name"]]
+    if encoding != "UTF8":
+        raise Failed(f"the database {database['name']} is encoded in {encoding}; dump it, drop it, and provision again")
+    if known_owner != database["owner"]:
+        yield f"alter database {name} owner to {owner};", f"gave the database {database['name']} to {database['owner']}"
+
+
+def connect_statements(database, granted):
+    """Which roles beside the owner may not connect yet, although they should."""
+    for role in database["connect"]:
+        if (database["name"], role) not in granted:
+            yield (
+                f"grant connect on database {quoted(database['name'])} to {quoted(role)};",
+                f"let {role} connect to {database['name']}",
+            )
+
+
+def execute(statements, ledger, database="postgres"):
+    """Runs each statement and notes its sentence."""
+    for sql, sentence in statements:
+        if not ledger.check:
+            query(sql, database)
+        ledger.add(sentence)
+
+
+def converge_postgres(postgres, ledger):
+    """Roles, then databases, then extensions."""
+    if ledger.check and not Path("/usr/bin/psql").exists():
+        ledger.add("would make PostgreSQL's roles and databases")
+        return
+    await_postgres()
+    known_roles = {name: tuple(rest) for name, *rest in query(ROLES_SQL)}
+    memberships = set(query(MEMBERS_SQL))
+    for role in postgres["roles"]:
+        execute(role_statements(role, known_roles, memberships), ledger)
+    known_databases = {name: tuple(rest) for name, *rest in query(DATABASES_SQL)}
+    granted = set(query(CONNECT_SQL))
+    for database in postgres["databases"]:
+        execute(database_statements(database, known_databases), ledger)
+        execute(connect_statements(database, granted), ledger)
+        if database["extensions"] and (database["name"] in known_databases or not ledger.check):
+            converge_extensions(database, ledger)
+
+
+def converge_extensions(database, ledger):
+    """Extensions need a superuser, so they are made here."""
+    known = {name for (name,) in query("select extname from pg_extension;", database["name"])}
+    lacking = [name for name in database["extensions"] if name not in known]
+    statements = [
+        (f"create extension {quoted(name)};", f"made the extension {name} in {database['name']}") for name in lacking
+    ]
+    execute(statements, ledger, database["name"])
+
+
+# The whole
+
+
+def converge(parameters, ledger):
+    """One concern, in the order in which its parts need each other."""
+    contents = dict(parameters["contents"])
+    converge_packages(parameters["packages"], ledger)
+    files = []
+    for user in parameters["users"]:
+        converge_user(user, ledger)
+        if user["keys"] is not None and user["state"] == "present":
+            entries, text = authorized_keys_of(user)
+            files += entries
+            contents[entries[-1]["path"]] = base64.b64encode(text.encode()).decode()
+    for certificate in parameters["certificates"]:
+        converge_certificate(certificate, ledger)
+    converge_files([*files, *parameters["files"]], contents, parameters["check"], ledger)
+    public_keys = {key["path"]: converge_key(key, ledger) for key in parameters["keys"]}
+    converge_units(parameters["units"], ledger)
+    if parameters["postgres"] and any(parameters["postgres"].values()):
+        converge_postgres(parameters["postgres"], ledger)
+    return public_keys
+
+
+def answer_to(request):
+    """The result of the step: what was, or in check mode would be, changed, or why it failed."""
+    ledger = Ledger(request["check"])
+    answer = {"failed": False}
+    try:
+        answer["public_keys"] = converge(request["described"], ledger)
+    except (Failed, OSError) as failure:
+        answer = {"failed": True, "msg": str(failure)}
+    if ledger.changes and not request["check"]:
+        syslog.openlog("rota-converge")
+        syslog.syslog("; ".join(ledger.changes)[:2000])
+    return {
+        **answer,
+        "changed": bool(ledger.changes),
+        "changes": ledger.changes,
+        "diff": ledger.diffs if request["diff"] else [],
+    }
+
+
+def main():
+    """Reads the request that follows this text, and prints the answer as one line."""
+    print(json.dumps(answer_to(json.load(sys.stdin.buffer))))
+
+
+if __name__ == "__main__":
+    main()
