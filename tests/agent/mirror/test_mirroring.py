@@ -107,13 +107,12 @@ def test_the_mirrored_database_belongs_to_the_service_and_keeps_its_settings(est
 
     assert estate.query("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'") == [("library",)]
     assert estate.query("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'library'") == [("library",)]
-    assert estate.query("SELECT FROM pg_extension WHERE extname = 'pg_stat_statements'") == [()]
+    assert estate.query("SELECT extname FROM pg_extension WHERE extname <> 'plpgsql'") == [("pg_stat_statements",)]
     assert estate.query("SHOW work_mem") == [("5MB",)]
 
 
-@pytest.mark.parametrize("compression", ["none", "zstd"])
-def test_rows_travel_compressed_or_not(estate: Estate, compression: str) -> None:
-    estate.configure(compression=compression)
+def test_rows_may_travel_compressed(estate: Estate) -> None:
+    estate.configure(compression="zstd")
 
     assert mirror(estate).counts["rows"] == 600
 
@@ -176,11 +175,23 @@ def test_what_a_failed_mirror_left_is_removed_by_the_next(estate: Estate) -> Non
     assert leftovers(estate) == []
 
 
-@pytest.mark.parametrize("said", ["production", "backup", "", "Staging", "staging production", None])
-def test_no_other_host_than_staging_and_development_is_a_destination(
-    estate: Estate, environment: Path, said: str | None
-) -> None:
-    environment.unlink() if said is None else environment.write_text(f"{said}\n")
+@pytest.mark.parametrize("said", ["production", "backup", "", "Staging", "staging production"])
+def test_no_other_host_than_staging_and_development_is_a_destination(environment: Path, said: str) -> None:
+    environment.write_text(f"{said}\n")
+
+    with pytest.raises(NotADestination, match=repr(said)):
+        mirroring.require_destination()
+
+
+def test_a_host_that_does_not_know_what_it_is_is_no_destination(environment: Path) -> None:
+    environment.unlink()
+
+    with pytest.raises(NotADestination, match="there is no"):
+        mirroring.require_destination()
+
+
+def test_a_host_that_is_no_destination_stays_as_it_is(estate: Estate, environment: Path) -> None:
+    environment.write_text("production\n")
     before = estate.seen()
 
     with pytest.raises(NotADestination):
