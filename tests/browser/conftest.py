@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
@@ -73,11 +73,22 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def session(chromium: Browser, diary: Diary) -> StorageState:
+    """The cookies of the reviewer, who logged in once."""
+    context = chromium.new_context(base_url=diary.address)
+    page = context.new_page()
+    log_in(page)
+    cookies = context.storage_state()
+    context.close()
+    return cookies
+
+
 OpenPage = Callable[..., Page]
 
 
 @pytest.fixture
-def open_page(chromium: Browser, diary: Diary) -> Iterator[OpenPage]:
+def open_page(chromium: Browser, diary: Diary, session: StorageState) -> Iterator[OpenPage]:
     """Opens a page of the diary, logged in unless told otherwise, in a browser of this width, scheme and abilities."""
     contexts = []
 
@@ -95,11 +106,10 @@ def open_page(chromium: Browser, diary: Diary) -> Iterator[OpenPage]:
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
             java_script_enabled=script,
+            storage_state=session if log else None,
         )
         contexts.append(context)
         page = context.new_page()
-        if log:
-            log_in(page)
         page.goto(path)
         return page
 

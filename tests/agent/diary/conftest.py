@@ -5,8 +5,6 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -17,7 +15,7 @@ from django.test import Client
 from rota.diary.configuration import Configuration, Database, Engine
 from rota.diary.models import Host, Person, Role, Token
 from rota.diary.settings import database_settings
-from tests.agent.neighbours import as_user, newest_postgres, postgres_cluster
+from tests.agent.neighbours import as_user, newest_postgres, open_folder, postgres_cluster
 
 PASSWORD = "a ledger of quiet nights"
 TOKEN = "the production host's own token"
@@ -28,8 +26,7 @@ Records = list[dict[str, Any]]
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """The socket folder of a PostgreSQL server with a database `diary`, where whoever runs the tests is a peer."""
-    # Not below pytest's own folder: a second pytest on this machine closes that one to the server's user.
-    with TemporaryDirectory(prefix="rota-diary-") as folder, postgres_cluster(Path(folder)) as server:
+    with open_folder("diary") as folder, postgres_cluster(folder) as server:
         here = [f"--host={server.host}"]
         if os.geteuid() == 0:
             run_program(as_user("postgres", [f"{newest_postgres()}/createuser", *here, "--superuser", "root"]))
@@ -76,8 +73,12 @@ def configured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture
-def database(configured: Database, use_database: Callable[[Database], None], migrated: set[str]) -> Iterator[Database]:
+def database(
+    configured: Database, use_database: Callable[[Database], None], migrated: set[str], settings: Any
+) -> Iterator[Database]:
     """A migrated database on each engine; what a test writes is rolled back."""
+    # The real hasher takes most of a second, as it should, and there are many people and guesses.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     use_database(configured)
     if configured.name not in migrated:
         call_command("migrate", interactive=False, verbosity=0)
@@ -110,9 +111,7 @@ class Cast:
 
 
 @pytest.fixture
-def cast(database: Database, settings: Any) -> Cast:
-    # The real hasher takes most of a second, as it should, and there are five people and many guesses.
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def cast(database: Database) -> Cast:
     return Cast(
         {
             role: Person.objects.create_user(f"{role}@example.org", PASSWORD, name=role.title(), role=role)

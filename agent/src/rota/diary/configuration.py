@@ -61,7 +61,8 @@ class Configuration:
 def load(environ: Mapping[str, str]) -> Configuration:
     """Return the configuration of this machine: embedded when ROTA_HOME is set, else the host's when it has one.
 
-    The host's lies in /etc/rota, or in the folder ROTA_CONFIGURATION names. Raises ConfigurationError when a file cannot be read as YAML or says something the diary does not know.
+    The host's lies in /etc/rota, or in the folder ROTA_CONFIGURATION names.
+    Raises ConfigurationError when a file cannot be read as YAML or says something the diary does not know.
     """
     if home := environ.get("ROTA_HOME"):
         return embedded(Path(home))

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from functools import lru_cache
 from pathlib import Path
 
 from django.conf import settings
@@ -24,7 +23,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     problem = find_problem()
     answer = {
         "status": "unavailable" if problem else "ok",
-        "release": release(),
+        "release": RELEASE,
         "environment": settings.CONFIGURATION.environment,
     }
     if problem:
@@ -44,10 +43,13 @@ def find_problem() -> str | None:
     return None
 
 
-@lru_cache
-def release() -> str:
-    """The id of the release this process runs from, or "" outside one."""
+def read_release() -> str:
+    """Return the id of the release this process runs from, or "" outside one."""
     file = Path(sys.prefix).parent / "RELEASE.json"
     if not file.is_file():
         return ""
     return str(json.loads(file.read_text(encoding="utf-8")).get("id", ""))
+
+
+# Read once, at the start: later the same path may lead to the release that came after.
+RELEASE = read_release()

@@ -34,4 +34,4 @@ def content_security_policy(
 
 
 def diary_context(request: HttpRequest) -> dict[str, Any]:
-    return {"here": settings.CONFIGURATION.environment, "time_zone": settings.TIME_ZONE}
+    return {"here": settings.CONFIGURATION.environment, "time_zone": settings.TIME_ZONE.removeprefix("Etc/")}

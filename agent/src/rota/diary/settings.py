@@ -61,8 +61,8 @@ def database_settings(configuration: Configuration) -> dict[str, Any]:
 
 DEBUG = False
 SECRET_KEY = secret_key()
-# A new release is asked for its health over a unix socket, under the name localhost.
-ALLOWED_HOSTS = sorted({*CONFIGURATION.hosts, "localhost"})
+# The host asks its own diary for its health, on the probe's socket and through nginx, under these names.
+ALLOWED_HOSTS = sorted({*CONFIGURATION.hosts, "localhost", "127.0.0.1"})
 
 INSTALLED_APPS = [
     "rota.diary.apps.DiaryConfig",

@@ -30,7 +30,7 @@ def since(value: datetime | None) -> SafeString | str:
     """How long ago, in its largest unit, with the moment on hover."""
     if value is None:
         return gettext("never")
-    ago = gettext("%(length)s ago") % {"length": length((timezone.now() - value).total_seconds(), whole=True)}
+    ago = gettext("%(length)s ago") % {"length": roughly((timezone.now() - value).total_seconds())}
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         value.astimezone(UTC).isoformat(),
@@ -59,6 +59,18 @@ def number(value: float) -> str:
 def status(value: str, word: str) -> SafeString:
     """The word first, a shape beside it, colour last."""
     return format_html('<span class="status {}">{}</span>', value, word)
+
+
+def roughly(seconds: float) -> str:
+    """Seconds in their largest unit: 12 s, 3 min, 2 h, 4 d."""
+    total = max(0, int(seconds))
+    if total < 60:
+        return pgettext("seconds", "%s s") % total
+    if total < 3600:
+        return pgettext("minutes", "%s min") % (total // 60)
+    if total < 86400:
+        return pgettext("hours", "%s h") % (total // 3600)
+    return pgettext("days", "%s d") % (total // 86400)
 
 
 def length(seconds: float, *, whole: bool = False) -> str:

@@ -1,0 +1,149 @@
+"""The `rota-diary` command: what it brings about, and what it refuses."""
+
+import io
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import CommandError
+
+from rota.diary.configuration import Administrator, Configuration, Database
+from rota.diary.models import Host, Person, Run, Token
+
+SOURCES = Path(__file__).resolve().parents[3] / "agent" / "src"
+HOST = """
+diary:
+  hosts: [diary.example.org]
+  environment: production
+  media: {media}
+  database: {{engine: postgresql, name: diary, host: /run/postgresql, user: rota-diary}}
+"""
+
+
+@pytest.fixture
+def configured_as(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Configuration:
+    """An installation with two hosts, one administrator and an initial password."""
+    configuration = replace(
+        settings.CONFIGURATION,
+        host_tokens={name: sha256(name.encode()).hexdigest() for name in ("production", "backup")},
+        administrators=(Administrator(name="Operator", email="operator@example.org"),),
+    )
+    (tmp_path / "diary_admin_password").write_text("the very first password\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    monkeypatch.setattr(settings, "CONFIGURATION", configuration)
+    return configuration
+
+
+def said(command: str, *arguments: str) -> str:
+    stdout = io.StringIO()
+    call_command(command, *arguments, stdout=stdout)
+    return stdout.getvalue()
+
+
+def rota_diary(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROTA_", "DJANGO_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "rota.diary.manage", *arguments],
+        env={**kept, "PYTHONPATH": str(SOURCES), **environment},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_sync_brings_about_what_is_configured_and_the_second_time_nothing(
+    database: Database, configured_as: Configuration
+) -> None:
+    assert "production: token accepted" in said("sync")
+    assert said("sync") == "nothing to change\n"
+    assert set(Host.objects.values_list("name", flat=True)) == {"production", "backup"}
+    person = Person.objects.get(email="operator@example.org")
+    assert (person.role, person.check_password("the very first password")) == ("administrator", True)
+
+
+def test_sync_revokes_tokens_that_are_no_longer_configured(
+    database: Database, configured_as: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said("sync")
+    only = replace(configured_as, host_tokens={"production": sha256(b"renewed").hexdigest()})
+    monkeypatch.setattr(settings, "CONFIGURATION", only)
+    assert said("sync").count("revoked") == 2
+    assert list(Token.objects.filter(revoked=None).values_list("digest", flat=True)) == [sha256(b"renewed").hexdigest()]
+    monkeypatch.setattr(settings, "CONFIGURATION", configured_as)
+    said("sync")
+    assert Token.objects.filter(revoked=None).count() == 2
+
+
+def test_sync_leaves_a_chosen_password_alone(database: Database, configured_as: Configuration) -> None:
+    said("sync")
+    person = Person.objects.get()
+    person.set_password("chosen by herself")
+    person.save()
+    said("sync")
+    assert Person.objects.get().check_password("chosen by herself")
+
+
+def test_an_administrator_made_before_the_password_was_known_gets_it_later(
+    database: Database, configured_as: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = os.environ["CREDENTIALS_DIRECTORY"]
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    assert "no password yet" in said("sync")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", first)
+    assert "initial password set" in said("sync")
+
+
+def test_seeding_fills_the_diary_but_never_productions(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    said("seed", "--runs=80")
+    assert Run.objects.count() == 80
+    production = replace(settings.CONFIGURATION, environment="production")
+    monkeypatch.setattr(settings, "CONFIGURATION", production)
+    with pytest.raises(CommandError, match="production"):
+        said("seed")
+
+
+def test_the_deployment_check_is_silent_on_a_host(tmp_path: Path) -> None:
+    (tmp_path / "diary.yml").write_text(HOST.format(media=tmp_path))
+    done = rota_diary("check", "--deploy", "--fail-level=INFO", ROTA_CONFIGURATION=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_mistake_in_the_configuration_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    (tmp_path / "diary.yml").write_text("diary: {colour: green}")
+    done = rota_diary("check", ROTA_CONFIGURATION=str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith("rota-diary: The diary's configuration cannot be used: diary has no setting colour")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_host_is_not_served_by_the_embedded_server(tmp_path: Path) -> None:
+    done = rota_diary("serve", ROTA_CONFIGURATION=str(tmp_path))
+    assert done.returncode == 1
+    assert "set ROTA_HOME" in done.stderr
+
+
+def test_a_weak_password_is_refused_and_a_good_one_makes_a_person(tmp_path: Path) -> None:
+    home = {"ROTA_HOME": str(tmp_path)}
+    assert rota_diary("migrate", "--verbosity=0", **home).returncode == 0
+    weak = rota_diary("createuser", "new@example.org", stdin="password\n", **home)
+    assert weak.returncode == 1
+    assert "too short" in weak.stderr
+    good = rota_diary("createuser", "New@example.org", "--role=operator", stdin="ledger of nights 7\n", **home)
+    assert good.stdout == "new@example.org may log in as operator\n"
+
+
+def test_the_embedded_secret_key_is_private_and_stays(tmp_path: Path) -> None:
+    home = {"ROTA_HOME": str(tmp_path / "home")}
+    rota_diary("check", **home)
+    secret = tmp_path / "home" / "diary_secret_key"
+    before = secret.read_text()
+    rota_diary("check", **home)
+    assert secret.read_text() == before
+    assert secret.stat().st_mode & 0o777 == 0o600
