@@ -72,6 +72,8 @@ def fit_out(root: Path) -> None:
 
 def container_settings(bridge: str, net: IPv4Network) -> dict[str, str]:
     return {
+        # Without its /dev/ptmx systemd starts no service that asks for PrivateDevices=.
+        "lxc.include": "/usr/share/lxc/config/common.conf",
         "lxc.apparmor.profile": "unconfined",
         "lxc.net.0.type": "veth",
         "lxc.net.0.link": bridge,
