@@ -23,7 +23,7 @@ os.environ["LISTEN_FDS"] = "1"
 os.execv(sys.executable, [sys.executable, "-m", "gunicorn", "--config", "python:rota.diary.gunicorn"])
 """
 RESTARTS = 3
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 class UnixConnection(http.client.HTTPConnection):
