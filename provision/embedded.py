@@ -58,7 +58,10 @@ def tasks(home: Path) -> dict[str, dict[str, object]]:
         "check_host": {"settings": {"clock": False, "failed_units": False}},
         "compress_old_logs": {"settings": {"folders": [str(home / "example-logs")]}},
         "list_disks": {"command": ["/bin/df", "--human-readable"], "description": "List the file systems"},
-        "fail": {"command": ["/bin/ls", "/nowhere"], "description": "Fail, to show what a failure looks like"},
+        "fail": {
+            "command": ["/bin/sh", "-c", "echo 'This failure is meant.'; exit 3"],
+            "description": "Fail, to show what a failure looks like",
+        },
     }
 
 
