@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -150,3 +151,29 @@ def test_a_store_that_is_full_fails_the_backup_and_keeps_the_earlier_ones(
     better = estate.send(NOW + timedelta(seconds=2))
     assert [archive.name for archive in borg.archives(estate.kept())] == [good.name, better.name]
     assert work.check(estate.store, estate.store_places, NOW + timedelta(minutes=1)).items[0].outcome == "done"
+
+
+def test_a_directory_comes_back_and_what_was_there_is_kept(restorable: Estate, tmp_path: Path) -> None:
+    restorable.send(NOW)
+    media = tmp_path / "media"
+    (media / "cover.txt").write_text("another cover")
+    assert command_line.main(words(restorable, "restore-files", str(media), "--confirmed")) == 0
+    [before] = tmp_path.glob("media.before-*")
+    assert (media / "cover.txt").read_text() == "a cover"
+    assert (before / "cover.txt").read_text() == "another cover"
+
+
+def test_an_empty_host_set_up_anew_does_not_hide_the_good_backups(
+    restorable: Estate, cluster: postgres.Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = tables(cluster)
+    good = restorable.send(NOW)
+    shutil.rmtree(restorable.sender_places.state)
+    with postgres.connect("library", cluster) as connection:
+        connection.execute("TRUNCATE book, loan")
+    empty = restorable.send(NOW + timedelta(seconds=1))
+    assert empty.manifest.shrunken
+    assert command_line.main(words(restorable, "restore-db", "library", "--confirmed")) == 0
+    assert f"{empty.name} is passed over. The archive was marked" in capsys.readouterr().out
+    assert tables(cluster) == recorded
+    assert good.name < empty.name

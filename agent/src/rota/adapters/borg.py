@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from rota.core.errors import RotaError
@@ -141,9 +141,10 @@ def extract_command(name: str, path: str) -> list[str]:
     return command("extract", "--stdout", f"::{name}", path)
 
 
-def extract_tree_command(name: str, paths: Sequence[str]) -> list[str]:
-    """Paths of an archive into the working folder, with the numbers of their owners as they were."""
-    return command("extract", "--numeric-ids", f"::{name}", *paths)
+def extract_tree_command(name: str, folder: PurePosixPath) -> list[str]:
+    """What is in one folder of an archive into the working folder; owners are found by name, not by number."""
+    inside = str(folder).lstrip("/")
+    return command("extract", f"--strip-components={len(PurePosixPath(inside).parts)}", f"::{name}", inside)
 
 
 def prune_command(keep: Keep) -> list[str]:

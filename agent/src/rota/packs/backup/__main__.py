@@ -70,6 +70,14 @@ def restore_db(words: argparse.Namespace, places: Places, now: datetime) -> None
     _say(f"restored {done.source.name} from {done.archive}, backed up {done.manifest.started:%Y-%m-%d %H:%M} UTC")
 
 
+def restore_files(words: argparse.Namespace, places: Places, now: datetime) -> None:
+    """Bring a directory back beside and swap it in; what was there is kept."""
+    restoring.require_confirmed(places.environment(), confirmed=words.confirmed)
+    repository = _repository(None, places)
+    name = restoring.restore_files(repository, _wanted(borg.archives(repository), words), words.directory, now)
+    _say(f"restored {words.directory} from {name}")
+
+
 def hand_out(words: argparse.Namespace, places: Places, now: datetime) -> None:
     """On the store: offer one database of one sender to the holder of a key, for two hours."""
     store = configuration.store(places)
@@ -184,8 +192,9 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("prune", "check", "drill", "freshness"):
         command(name, _on_the_store(name))
     command("list", list_archives, _add_optional_sender)
-    command("restore-db", restore_db, _add_optional_sender, _add_choice, _add_target)
-    command("hand-out", hand_out, _add_sender, _add_choice, _add_public_key)
+    command("restore-db", restore_db, _add_optional_sender, _add_choice, _add_archive, _add_confirmation, _add_offer)
+    command("restore-files", restore_files, _add_directory, _add_archive, _add_confirmation)
+    command("hand-out", hand_out, _add_sender, _add_choice, _add_archive, _add_public_key)
     command("take-back", take_back)
     command("make-key", make_key)
     command("forget-key", forget_key)
@@ -207,12 +216,22 @@ def _add_optional_sender(parser: argparse.ArgumentParser) -> None:
 def _add_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("database", help="its name, or the path of a SQLite file")
     parser.add_argument("--kind", choices=[Kind.POSTGRESQL, Kind.SQLITE], default=Kind.POSTGRESQL)
+
+
+def _add_directory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("directory", type=Path, help="as `backup.sender.sources.directories` names it")
+
+
+def _add_archive(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--at", type=_time, metavar="TIME", help="the newest good one at or before then")
     parser.add_argument("--archive", default="", help="this archive and no other, even if it was marked")
 
 
-def _add_target(parser: argparse.ArgumentParser) -> None:
+def _add_confirmation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--confirmed", action="store_true", help="production may be replaced")
+
+
+def _add_offer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offer", metavar="USER@ADDRESS", help="fetch what a store has on offer for this host")
     parser.add_argument("--port", type=int, default=22, help="where the store's SSH listens")
     parser.add_argument("--known-hosts", type=Path, default=Places().etc / "known_hosts", help=argparse.SUPPRESS)

@@ -1,9 +1,11 @@
 """Databases come back: found in the newest good archive, restored beside, compared, swapped in."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rota.adapters import borg, mariadb, postgres, sqlite
 from rota.core.errors import RotaError
@@ -111,6 +113,28 @@ def put_in_place(dump: Found, now: datetime, say: Say) -> None:
         _swap_sqlite(dump, now, say)
     else:
         raise NotInBackup(f"{dump.source.kind} {dump.source.name}: only postgresql and sqlite are swapped in")
+
+
+def restore_files(repository: borg.Repository, archives: Sequence[borg.Archive], target: Path, now: datetime) -> str:
+    """Bring a directory back beside and swap it in by renames; returns the archive it is from.
+
+    What was there is kept as `DIRECTORY.before-TIMESTAMP`. Interrupted before the swap, nothing has changed; between
+    its two renames, the directory of that name is all that has to be renamed back.
+    """
+    archive = archives[0]
+    source = manifest.read(borg.read(repository, archive.name, manifest.FILE)).named(Kind.DIRECTORY, str(target))
+    if source is None:
+        raise NotInBackup(f"directory {target} in {archive.name}")
+    beside = target.with_name(f".{target.name}.restoring")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(mode=0o700, parents=True)
+    borg.run(repository, borg.extract_tree_command(archive.name, PurePosixPath(target)), folder=beside, may_warn=False)
+    if target.exists():
+        shutil.copystat(target, beside)
+        os.chown(beside, target.stat().st_uid, target.stat().st_gid)
+        target.rename(target.with_name(f"{target.name}.before-{now:%Y%m%dT%H%M%SZ}"))
+    beside.rename(target)
+    return archive.name
 
 
 def drill(dump: Found, now: datetime, *, with_mariadb: bool) -> int:

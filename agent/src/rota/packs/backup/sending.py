@@ -40,7 +40,7 @@ def send(sender: Sender, places: Places, now: datetime) -> Sent:
     repository = sender.open(places)
     with working_folder(places, "send") as folder:
         brought = tuple(sources.dump(kind, name, folder) for kind, name in sender.sources.named())
-        made = _manifest(sender, places, brought, now)
+        made = _manifest(sender, places, brought, now, _last(places, repository))
         (folder / manifest.FILE).write_text(manifest.write(made))
         name = f"{sender.host}-{now.strftime(STAMP)}"
         paths = [manifest.FILE, *(_archived(source) for source in brought)]
@@ -56,8 +56,9 @@ def require_no_shrinking(sent: Sent) -> None:
         raise BackupShrunken("; ".join(sent.manifest.shrunken))
 
 
-def _manifest(sender: Sender, places: Places, brought: tuple[Source, ...], now: datetime) -> Manifest:
-    before = _last(places)
+def _manifest(
+    sender: Sender, places: Places, brought: tuple[Source, ...], now: datetime, before: Manifest | None
+) -> Manifest:
     return Manifest(
         host=sender.host,
         environment=places.environment(),
@@ -93,9 +94,17 @@ def _confirm(repository: borg.Repository, name: str, folder: Path, brought: tupl
         raise ArchiveIncomplete(f"{name}: {', '.join(wrong)}")
 
 
-def _last(places: Places) -> Manifest | None:
+def _last(places: Places, repository: borg.Repository) -> Manifest | None:
+    """The manifest of the backup before; a host set up anew asks the store, lest its emptiness pass for good."""
     file = places.state / "last.json"
-    return manifest.read(file.read_text()) if file.is_file() else None
+    if file.is_file():
+        return manifest.read(file.read_text())
+    try:
+        archives = borg.archives(repository)
+    except borg.NoRepository:
+        return None
+    newest = max(archives, key=lambda one: (one.at, one.name), default=None)
+    return manifest.read(borg.read(repository, newest.name, manifest.FILE)) if newest else None
 
 
 def _remember(places: Places, made: Manifest) -> None:
