@@ -171,7 +171,8 @@ def test_an_empty_host_set_up_anew_does_not_hide_the_good_backups(
     shutil.rmtree(restorable.sender_places.state)
     with postgres.connect("library", cluster) as connection:
         connection.execute("TRUNCATE book, loan")
-    empty = restorable.send(NOW + timedelta(seconds=1))
+    restorable.send(NOW + timedelta(seconds=1))
+    empty = restorable.send(NOW + timedelta(seconds=2))
     assert empty.manifest.shrunken
     assert command_line.main(words(restorable, "restore-db", "library", "--confirmed")) == 0
     assert f"{empty.name} is passed over. The archive was marked" in capsys.readouterr().out

@@ -39,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def back_up(words: argparse.Namespace, places: Places, now: datetime) -> None:
     """Make one archive of this host and send it."""
-    work.back_up(configuration.sender(places), places, now, _tell)
+    sender = configuration.sender(places)
+    work.back_up(sender, places, now, _tell, accept_shrinking=words.accept_shrinking)
 
 
 def _on_the_store(name: str) -> Command:
@@ -188,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
         for part in parts:
             part(made)
 
-    command("send", back_up)
+    command("send", back_up, _add_acceptance)
     for name in ("prune", "check", "drill", "freshness"):
         command(name, _on_the_store(name))
     command("list", list_archives, _add_optional_sender)
@@ -216,6 +217,10 @@ def _add_optional_sender(parser: argparse.ArgumentParser) -> None:
 def _add_choice(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("database", help="its name, or the path of a SQLite file")
     parser.add_argument("--kind", choices=[Kind.POSTGRESQL, Kind.SQLITE], default=Kind.POSTGRESQL)
+
+
+def _add_acceptance(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--accept-shrinking", action="store_true", help="what is there now is right, however little")
 
 
 def _add_directory(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from rota.core.fingerprint import Fingerprint
 
 FILE = "manifest.json"
 VERSION = 1
+TRIFLE = 4096  # bytes
 
 
 class ManifestUnreadable(RotaError):
@@ -80,12 +81,15 @@ def read(text: str | bytes) -> Manifest:
 
 
 def shrunken(sources: tuple[Source, ...], before: tuple[Source, ...], *, below: int) -> tuple[str, ...]:
-    """A sentence for each source that is smaller than `below` per cent of what it was, or gone."""
+    """A sentence for each source that is smaller than `below` per cent of what it was, or gone.
+
+    What never held more than `TRIFLE` may do as it likes.
+    """
     now = {(source.kind, source.name): source for source in sources}
     return tuple(
-        f"{old.kind} {old.name} has {new.size if new else 0} bytes, the backup before had {old.size}"
+        f"{old.kind} {old.name} has {new.size if new else 0} bytes, the last good backup had {old.size}"
         for old in before
-        if (new := now.get((old.kind, old.name))) is None or new.size * 100 < old.size * below
+        if (new := now.get((old.kind, old.name))) is None or (new.size * 100 < old.size * below and old.size > TRIFLE)
     )
 
 

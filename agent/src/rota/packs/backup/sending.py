@@ -21,7 +21,7 @@ class ArchiveIncomplete(RotaError):
 
 
 class BackupShrunken(RotaError):
-    """The backup was made, but holds far less than the one before; if that is right, the next one will pass."""
+    """The backup was made and marked, for it holds far less than the last good one."""
 
 
 @dataclass(frozen=True)
@@ -33,27 +33,32 @@ class Sent:
     created: borg.Created
 
 
-def send(sender: Sender, places: Places, now: datetime) -> Sent:
-    """Make one archive of everything. Any failure before the archive means that there is no archive at all."""
+def send(sender: Sender, places: Places, now: datetime, *, accept_shrinking: bool = False) -> Sent:
+    """Make one archive of everything. Any failure before the archive means that there is no archive at all.
+
+    An archive that shrank is marked, as are those after it, until it has grown again or somebody accepts it.
+    """
     if not sender.sources.named():
         raise NotConfigured("`backup.sender.sources` names nothing to back up")
     repository = sender.open(places)
     with working_folder(places, "send") as folder:
         brought = tuple(sources.dump(kind, name, folder) for kind, name in sender.sources.named())
-        made = _manifest(sender, places, brought, now, _last(places, repository))
+        made = _manifest(sender, places, brought, now, None if accept_shrinking else _last_good(places, repository))
         (folder / manifest.FILE).write_text(manifest.write(made))
         name = f"{sender.host}-{now.strftime(STAMP)}"
         paths = [manifest.FILE, *(_archived(source) for source in brought)]
         created = _create(repository, name, paths, folder, sender.excludes)
         _confirm(repository, name, folder, brought)
-    _remember(places, made)
+    if not made.shrunken:
+        _remember(places, made)
     return Sent(name, made, created)
 
 
 def require_no_shrinking(sent: Sent) -> None:
     """Raise `BackupShrunken`: the archive is kept, somebody must look."""
     if sent.manifest.shrunken:
-        raise BackupShrunken("; ".join(sent.manifest.shrunken))
+        accept = "if that is right: rota backup send --accept-shrinking"
+        raise BackupShrunken(f"{'; '.join(sent.manifest.shrunken)}; {accept}")
 
 
 def _manifest(
@@ -94,17 +99,24 @@ def _confirm(repository: borg.Repository, name: str, folder: Path, brought: tupl
         raise ArchiveIncomplete(f"{name}: {', '.join(wrong)}")
 
 
-def _last(places: Places, repository: borg.Repository) -> Manifest | None:
-    """The manifest of the backup before; a host set up anew asks the store, lest its emptiness pass for good."""
+def _last_good(places: Places, repository: borg.Repository) -> Manifest | None:
+    """The manifest of the last backup that was not marked.
+
+    A host set up anew asks the store, so that its emptiness does not pass for good.
+    """
     file = places.state / "last.json"
     if file.is_file():
         return manifest.read(file.read_text())
     try:
-        archives = borg.archives(repository)
+        archives = sorted(borg.archives(repository), key=lambda one: (one.at, one.name), reverse=True)
     except borg.NoRepository:
         return None
-    newest = max(archives, key=lambda one: (one.at, one.name), default=None)
-    return manifest.read(borg.read(repository, newest.name, manifest.FILE)) if newest else None
+    for archive in archives:
+        made = manifest.read(borg.read(repository, archive.name, manifest.FILE))
+        if not made.shrunken:
+            _remember(places, made)
+            return made
+    return None
 
 
 def _remember(places: Places, made: Manifest) -> None:

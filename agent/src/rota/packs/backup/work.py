@@ -17,9 +17,11 @@ class SomeFailed(RotaError):
     """Not every sender's backups are as they should be."""
 
 
-def back_up(sender: Sender, places: Places, now: datetime, tell: Callable[[Outcome], None]) -> None:
+def back_up(
+    sender: Sender, places: Places, now: datetime, tell: Callable[[Outcome], None], *, accept_shrinking: bool = False
+) -> None:
     """Send one archive. Raises `BackupShrunken` after it has been kept and told."""
-    sent = sending.send(sender, places, now)
+    sent = sending.send(sender, places, now, accept_shrinking=accept_shrinking)
     dumped = tuple(
         Item(f"{source.kind} {source.name}", "stored", f"{source.size} bytes") for source in sent.manifest.sources
     )
