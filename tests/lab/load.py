@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-THREADS = 8
+THREADS = 4
 PATHS = ("/healthz", "/readyz", "/healthz", "/login/")
 MOST_REQUESTS = 400_000
 
@@ -54,7 +54,7 @@ def request(connection: Connection, path: str, tally: Tally) -> None:
         return
     tally.slowest = max(tally.slowest, time.monotonic() - began)
     if answer.status != 200:
-        tally.failures.append(f"{path} {answer.status} {body[:100]!r}")
+        tally.failures.append(f"{path} {answer.status} {body[:400]!r}")
         return
     tally.served += 1
     if path == "/readyz":

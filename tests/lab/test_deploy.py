@@ -319,9 +319,8 @@ STEPS = (
     "Switch to the release",
     "See the release healthy",
     "Confirm the release",
-    "Write the deploy down",
-    "Remove releases",
 )
+AFTERWARDS = ("Write the deploy down", "Remove releases")
 
 
 def kill_at(estate: Estate, ref: str, step: str) -> None:
@@ -335,20 +334,27 @@ def kill_at(estate: Estate, ref: str, step: str) -> None:
     process.communicate(timeout=30)
 
 
-@pytest.mark.parametrize("step", STEPS)
 def test_a_deploy_killed_at_any_step_harms_nobody_and_can_be_begun_again(
-    estate: Estate, commit: Callable[..., str], confirmed: str, tmp_path: Path, step: str
+    estate: Estate, commit: Callable[..., str], confirmed: str, tmp_path: Path
 ) -> None:
-    new = commit(f"killed at {step}")
+    """The same deploy dies at one step after the other, then goes to its end; it may also die once it is confirmed."""
+    new = commit("killed again and again")
     with load(estate, tmp_path) as found:
-        kill_at(estate, new, step)
-        assert estate.current() in (confirmed, new)
+        for step in STEPS:
+            kill_at(estate, new, step)
+            assert estate.current() in (confirmed, new), step
         estate.deploy(new, wait=60)
+        after = estate.status()
+        assert (after["current"]["commit"], after["previous"]["commit"]) == (new, confirmed)
+        assert (after["armed"], after["lock"]) == (None, None)
+        for step in AFTERWARDS:
+            latest = commit(f"killed at {step}")
+            kill_at(estate, latest, step)
+            assert estate.status()["armed"] is None
+            assert "nothing to do" in estate.deploy(latest)
 
     assert found["failures"] == []
-    after = estate.status()
-    assert (after["current"]["commit"], after["armed"], after["lock"]) == (new, None, None)
-    assert after["previous"]["commit"] == confirmed
+    assert estate.current() == latest
 
 
 def test_a_host_whose_deploy_died_after_the_switch_goes_back_by_itself(
