@@ -40,7 +40,7 @@ def lint_commands(root: Path) -> dict[str, list[str]]:
 def test_commands(only: str, words: Sequence[str]) -> dict[str, list[str]]:
     """The test runs by name; `only` is `unit`, `lab` or empty for both."""
     kinds = {
-        "unit": ["pytest", "-q", "-m", "not lab", *words],
+        "unit": ["pytest", "-q", "-n", "3", "--dist", "loadgroup", "-m", "not lab", *words],
         "lab": ["pytest", "-v", "-m", "lab", *words],
     }
     if only and only not in kinds:

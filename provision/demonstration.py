@@ -8,6 +8,8 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from provision import checks, estate
 from provision.errors import OperatorError
 from provision.inventory import Inventory
@@ -152,10 +154,11 @@ def farewell(root: Path) -> str:
         address = connections(inventory, root)["production"].address
         vault = read(vault_path(inventory, "production"), read_password(vault_password_file(inventory, root)))
         password = vault["diary_admin_password"]
+        person = yaml.safe_load((root / "group_vars" / "all" / "main.yml").read_text())["diary_administrators"][0]
     return "\n".join(
         [
             f"The diary:  https://{address}/   (its certificate is its own: the browser will ask)",
-            f"Login:      admin   {password}",
+            f"Login:      {person['email']}   {password}",
             "Look:       ./run production status      ./run staging runs      ./run production logs check_host",
             "Go on:      ./run production deploy      ./run restore_staging   ./run production shell",
             "End:        ./run lab.down",
