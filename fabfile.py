@@ -286,7 +286,12 @@ def demo(context: Context) -> None:
         leave(demonstration.run(ROOT))
 
 
-@task(help={"only": "unit: what needs no hosts; lab: what does; default both", "words": "more words for pytest"})
+@task(
+    help={
+        "only": "unit: what needs no hosts; browser: the pages; lab: what needs hosts; default all",
+        "words": "more words for pytest",
+    }
+)
 def test(context: Context, only: str = "", words: str = "") -> None:
     """Run the checks and every test, the lab's too."""
     from provision import checks

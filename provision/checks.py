@@ -38,9 +38,14 @@ def lint_commands(root: Path) -> dict[str, list[str]]:
 
 
 def test_commands(only: str, words: Sequence[str]) -> dict[str, list[str]]:
-    """The test runs by name; `only` is `unit`, `lab` or empty for both."""
+    """The test runs by name; `only` is one of them, or empty for all.
+
+    The browser's run is one of its own: Playwright leaves an event loop in its process, and Django refuses to work
+    beside one.
+    """
     kinds = {
-        "unit": ["pytest", "-q", "-n", "3", "--dist", "loadgroup", "-m", "not lab", *words],
+        "unit": ["pytest", "-q", "-n", "3", "--dist", "loadfile", "-m", "not lab and not browser", *words],
+        "browser": ["pytest", "-q", "-m", "browser", *words],
         "lab": ["pytest", "-v", "-m", "lab", *words],
     }
     if only and only not in kinds:

@@ -25,7 +25,7 @@ class Command(BaseCommand):
         if settings.CONFIGURATION.environment == "production":
             raise CommandError("this is production's diary: it shows what happened, and nothing else")
         amount = int(str(options["runs"]))
-        source = random.Random(int(str(options["random"])))  # noqa: S311 - made-up runs and not secrets
+        source = random.Random(int(str(options["random"])))  # noqa: S311 - invented runs, no secrets
         now = timezone.now().astimezone(UTC)
         for name in seed.HOSTS:
             host, _ = Host.objects.get_or_create(name=name, defaults={"environment": name})
