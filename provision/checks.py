@@ -95,6 +95,8 @@ def run(name: str, argv: Sequence[str], root: Path) -> int:
     """Run one command in the repository and say how long it took; returns 0 or 1."""
     began = time.monotonic()
     print(f"── {name}: {' '.join(argv)}", flush=True)
-    code = subprocess.run(argv, cwd=root, check=False).returncode
+    # import-linter finds the agent's package by Python's own path; the rest have settings of their own.
+    environment = {**os.environ, "PYTHONPATH": str(root / "agent" / "src")}
+    code = subprocess.run(argv, cwd=root, env=environment, check=False).returncode
     print(f"── {name}: {'ok' if code == 0 else f'FAILED, exit {code}'} in {time.monotonic() - began:.1f} s", flush=True)
     return min(code, 1)
