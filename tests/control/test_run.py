@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import shutil
 import stat
 import subprocess
@@ -84,3 +85,13 @@ def test_an_ordinary_user_is_told_what_to_install_and_goes_on(clone: Path) -> No
 def test_the_environment_belongs_to_the_user_who_made_it(clone: Path) -> None:
     run(clone)
     assert (clone / ".venv").owner() == pwd.getpwuid(os.geteuid()).pw_name
+
+
+def pins(lock: str) -> set[str]:
+    text = (ROOT / "requirements" / f"{lock}.txt").read_text()
+    return {line.split()[0] for line in text.splitlines() if re.match(r"[a-z0-9]", line)}
+
+
+def test_the_development_lock_holds_all_that_the_control_side_needs() -> None:
+    """So one environment serves both, and `./run` need not switch between them."""
+    assert pins("control") <= pins("dev")
