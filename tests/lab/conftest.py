@@ -10,9 +10,13 @@ import pytest
 
 from provision import lab as labs
 from provision.ansible import run_playbook
+from provision.deploying import install_working_tree
 from provision.inventory import Inventory, load
 
 ROOT = Path(__file__).resolve().parents[2]
+
+# Ansible's programs lie beside the interpreter, whether or not the environment was activated.
+os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 Ssh = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -72,7 +76,7 @@ def fab(lab_environment: dict[str, str]) -> Fab:
         done = subprocess.run(
             [sys.executable, "-m", "fabric", *words],
             cwd=ROOT,
-            env={**lab_environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            env=lab_environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -90,18 +94,14 @@ def fab(lab_environment: dict[str, str]) -> Fab:
 @pytest.fixture(scope="session")
 def provisioned(lab: labs.Lab, inventory: Inventory) -> labs.Lab:
     """All four hosts, provisioned by the site playbook in one run."""
-    path = os.environ["PATH"]
-    os.environ["PATH"] = f"{Path(sys.executable).parent}:{path}"
-    try:
-        assert run_playbook(inventory, "site", inventory.all_hosts) == 0
-    finally:
-        os.environ["PATH"] = path
+    assert run_playbook(inventory, "site", inventory.all_hosts) == 0
     return lab
 
 
 @pytest.fixture(scope="session")
-def deployed(provisioned: labs.Lab, fab: Fab) -> labs.Lab:
+def deployed(provisioned: labs.Lab, inventory: Inventory, fab: Fab) -> labs.Lab:
     """All four hosts with the working tree's code in use: the state that most tests start from."""
     for environment in ("staging", "production", "backup"):
         fab(environment, "deploy", *([] if environment == "production" else ["--dirty"]))
+    assert install_working_tree(inventory) == 0
     return provisioned
