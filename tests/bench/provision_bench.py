@@ -1,6 +1,6 @@
 """Times provisioning beside the same work done by Ansible's own modules and by pyinfra, on the lab's hosts.
 
-    python -m tests.bench.provision_bench [--rounds 5] [--pyinfra PROGRAM]
+    python -m tests.bench.provision_bench [--rounds 5] [--pyinfra PROGRAM] [--thorough]
 
 What the roles have the hosts do is written down once, in check mode, and becomes a playbook of one step per thing and
 a pyinfra deploy. Neither renders templates nor restarts services, which favours them. `--pyinfra` names the program
@@ -32,7 +32,7 @@ from provision.ssh import connections, ensure_ssh_config
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests/bench/provision"
 INVENTORY = "lab-bench"
-SCOPES = {"one host": ["production"], "four hosts": ["development", "staging", "production", "backup"]}
+SCOPES = {"four hosts": ["development", "staging", "production", "backup"], "one host": ["production"]}
 
 Entry = dict[str, Any]
 Command = tuple[list[str], dict[str, str]]
@@ -44,6 +44,7 @@ class Candidate:
 
     name: str
     command: Callable[[list[str]], Command]
+    is_slow: bool = False
 
 
 def main() -> None:
@@ -61,6 +62,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--pyinfra", default="pyinfra")
+    parser.add_argument("--thorough", action="store_true", help="first runs and all rounds of the slow ones, too")
     return parser.parse_args()
 
 
@@ -72,16 +74,24 @@ def bench(lab: labs.Lab, folder: Path, options: argparse.Namespace) -> None:
         first: dict[str, list[float]] = {}
         again: dict[str, list[float]] = {}
         for candidate in found:
-            for host in hosts:
-                lab.reset(host)
-            first[candidate.name] = [timed(candidate.command(hosts))]
+            if not candidate.is_slow or options.thorough:
+                for host in hosts:
+                    lab.reset(host)
+                note(first, candidate, hosts)
         for candidate in reversed(found):
             timed(candidate.command(hosts))  # so that nothing is left to be changed for any of them
-        for _ in range(options.rounds):
+        for number in range(options.rounds):
             for candidate in found:
-                again.setdefault(candidate.name, []).append(timed(candidate.command(hosts)))
+                if number == 0 or not candidate.is_slow or options.thorough:
+                    note(again, candidate, hosts)
         show(f"first run, {scope}", first)
         show(f"run that changes nothing, {scope}", again)
+
+
+def note(taken: dict[str, list[float]], candidate: Candidate, hosts: list[str]) -> None:
+    seconds = timed(candidate.command(hosts))
+    taken.setdefault(candidate.name, []).append(seconds)
+    print(f"{candidate.name}, {len(hosts)}: {seconds:.1f} s, load {os.getloadavg()[0]:.1f}", flush=True)
 
 
 def show(title: str, taken: Mapping[str, list[float]]) -> None:
@@ -100,7 +110,7 @@ def timed(command: Command) -> float:
     done = subprocess.run(argv, cwd=ROOT, env=settings, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     taken = time.monotonic() - began
     if done.returncode:
-        sys.exit(f"{' '.join(argv)}\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+        sys.exit(f"{' '.join(argv)}\n{done.stdout[-40000:]}{done.stderr[-4000:]}")
     return taken
 
 
@@ -119,12 +129,14 @@ def write_down(folder: Path) -> None:
     record = folder / "record"
     settings = {"ANSIBLE_ACTION_PLUGINS": str(HERE / "action"), "ROTA_BENCH_RECORD": str(record)}
     timed((ours(SCOPES["four hosts"], "--check"), ansible_environment(folder, **settings)))
-    for recorded in record.iterdir():
-        place = folder / "work" / recorded.name
-        (place / "files").mkdir(parents=True)
-        steps = [json.loads(path.read_text())["described"] for path in sorted(recorded.iterdir())]
-        entries = [entry for step in steps for entry in entries_of(step, place / "files")]
-        (place / "work.json").write_text(json.dumps(entries))
+    shared: dict[str, Entry] = {}
+    for host in SCOPES["four hosts"]:
+        files = folder / "work" / host
+        files.mkdir(parents=True)
+        for path in sorted((record / host).iterdir()):
+            for entry in entries_of(json.loads(path.read_text())["described"], files):
+                shared.setdefault(json.dumps(entry), {**entry, "hosts": []})["hosts"].append(host)
+    (folder / "work.json").write_text(json.dumps(list(shared.values())))
 
 
 def entries_of(described: Mapping[str, Any], files: Path) -> Iterator[Entry]:
@@ -136,10 +148,13 @@ def entries_of(described: Mapping[str, Any], files: Path) -> Iterator[Entry]:
         yield {"kind": "user", "values": {name: user[name] for name in ("name", "system", "home", "shell", "groups")}}
     for file in described["files"]:
         values = {name: file[name] for name in ("path", "mode", "owner", "group", "target")}
+        folder = Path(file["path"]).parent
+        if folder.name.endswith(".conf.d"):  # converge makes what is on the way
+            yield {"kind": "directory", "values": {**values, "path": str(folder), "mode": "0755"}}
         if file["state"] == "file":
             source = files / file["path"].strip("/").replace("/", "_")
             source.write_bytes(base64.b64decode(described["contents"][file["path"]]))
-            values["source"] = str(source)
+            values["source"] = source.name
         yield {"kind": file["state"], "values": values}
     for key in described["keys"]:
         yield {"kind": "key", "values": {"path": key["path"]}}
@@ -169,13 +184,16 @@ def candidates(folder: Path, pyinfra: str) -> list[Candidate]:
         return ["ansible-playbook", "-i", str(inventory.folder), "--limit", ",".join(hosts), str(playbook)]
 
     def plain(hosts: list[str]) -> list[str]:
-        return [pyinfra, "-y", "--limit", ",".join(hosts), str(folder / "inventory.py"), str(HERE / "deploy.py")]
+        limits = [word for host in hosts for word in ("--limit", host)]
+        return [pyinfra, "-y", *limits, str(folder / "inventory.py"), str(HERE / "deploy.py")]
 
     return [
         Candidate("Rota: roles of one step", lambda hosts: (ours(hosts), mine)),
         Candidate("pyinfra", lambda hosts: (plain(hosts), dict(os.environ))),
-        Candidate("Ansible's modules, our settings", lambda hosts: (stock(hosts), mine)),
-        Candidate("Ansible's modules, default settings", lambda hosts: (stock(hosts), default_settings(folder, mine))),
+        Candidate("Ansible's modules, our settings", lambda hosts: (stock(hosts), mine), True),
+        Candidate(
+            "Ansible's modules, its defaults", lambda hosts: (stock(hosts), default_settings(folder, mine)), True
+        ),
     ]
 
 
@@ -197,16 +215,12 @@ def default_settings(folder: Path, mine: Mapping[str, str]) -> dict[str, str]:
 
 def stock_play(folder: Path) -> list[dict[str, Any]]:
     """One step per thing; hosts that share a thing share the step, as in roles."""
-    steps: dict[str, tuple[dict[str, Any], list[str]]] = {}
-    for host in SCOPES["four hosts"]:
-        for entry in json.loads((folder / "work" / host / "work.json").read_text()):
-            for step in stock_steps(entry, folder):
-                steps.setdefault(json.dumps(step), (step, []))[1].append(host)
-    everyone = len(SCOPES["four hosts"])
-    wanted = [
-        step if len(hosts) == everyone else {**step, "when": both(step.get("when"), f"inventory_hostname in {hosts}")}
-        for step, hosts in steps.values()
-    ]
+    wanted = []
+    for entry in json.loads((folder / "work.json").read_text()):
+        for step in stock_steps(entry, folder):
+            if entry["hosts"] != SCOPES["four hosts"]:
+                step["when"] = both(step.get("when"), f"inventory_hostname in {entry['hosts']}")
+            wanted.append(step)
     return [{"hosts": "all", "become": True, "gather_facts": True, "tasks": wanted}]
 
 
@@ -218,7 +232,7 @@ def stock_steps(entry: Entry, folder: Path) -> list[dict[str, Any]]:
     kind, values = entry["kind"], entry["values"]
     attributes = {name: values[name] for name in ("mode", "owner", "group") if kind in ATTRIBUTED and values[name]}
     if kind == "file":
-        source = f"{folder}/work/{{{{ inventory_hostname }}}}/files/{Path(values['source']).name}"
+        source = f"{folder}/work/{{{{ inventory_hostname }}}}/{values['source']}"
         return [{"ansible.builtin.copy": {"src": source, "dest": values["path"], **attributes}}]
     if kind == "directory":
         return [{"ansible.builtin.file": {"path": values["path"], "state": "directory", **attributes}}]
@@ -274,7 +288,7 @@ def postgres_steps(kind: str, values: Mapping[str, str]) -> list[dict[str, Any]]
     making = {"argv": [*psql, f'create {kind} "{name}"{owner}']}
     return [
         {"ansible.builtin.command": asking, "register": "asked", "changed_when": False},
-        {"ansible.builtin.command": making, "when": "asked.stdout == ''"},
+        {"ansible.builtin.command": making, "when": "asked.stdout | default('there') == ''"},
     ]
 
 
@@ -291,7 +305,7 @@ def pyinfra_inventory(folder: Path) -> str:
                 "ssh_known_hosts_file": str(inventory.known_hosts),
                 "ssh_strict_host_key_checking": "yes",
                 "_sudo": True,
-                "bench_folder": str(folder / "work"),
+                "bench_folder": str(folder),
             },
         )
         for one in connections(inventory, ROOT).values()

@@ -7,9 +7,11 @@ from pyinfra import host
 from pyinfra.facts.files import File
 from pyinfra.operations import apt, files, postgres, server, systemd
 
-PLACE = Path(host.data.bench_folder) / host.name
+FOLDER = Path(host.data.bench_folder)
 
-for entry in json.loads((PLACE / "work.json").read_text()):
+for entry in host.loop(json.loads((FOLDER / "work.json").read_text())):
+    if host.name not in entry["hosts"]:
+        continue
     kind, values = entry["kind"], entry["values"]
     if kind == "packages":
         apt.packages(packages=values, no_recommends=True, update=True, cache_time=86400)
@@ -27,14 +29,14 @@ for entry in json.loads((PLACE / "work.json").read_text()):
         server.group(group=values, system=True)
     elif kind == "file":
         attributes = {"user": values["owner"], "group": values["group"], "mode": values["mode"]}
-        files.put(src=values["source"], dest=values["path"], **attributes)
+        files.put(src=str(FOLDER / "work" / host.name / values["source"]), dest=values["path"], **attributes)
     elif kind == "directory":
         attributes = {"user": values["owner"], "group": values["group"], "mode": values["mode"]}
         files.directory(path=values["path"], **attributes)
     elif kind == "link":
         files.link(path=values["path"], target=values["target"])
     elif kind == "absent":
-        files.file(path=values["path"], present=False)
+        files.link(path=values["path"], present=False)  # the one thing roles remove is a link: nginx's default site
     elif kind == "key":
         if host.get_fact(File, path=values["path"]) is None:
             server.shell(commands=[f"ssh-keygen -q -t ed25519 -N '' -f {values['path']}"])
