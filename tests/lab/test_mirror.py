@@ -106,7 +106,7 @@ def test_the_mirror_is_on_record_as_a_run_with_its_counts(mirrored: str, run: Ru
     assert newest["counts"]["rows"] > 400
 
 
-@pytest.mark.parametrize(("host", "port"), [("backup", 22), ("production", 80), ("production", 5432), ("sink", 25)])
+@pytest.mark.parametrize(("host", "port"), [("backup", 80), ("production", 80), ("production", 5432), ("sink", 25)])
 def test_nothing_of_staging_reaches_anything_that_is_not_listed(
     mirrored: str, production: labs.Lab, run: Run, host: str, port: int
 ) -> None:
@@ -115,9 +115,11 @@ def test_nothing_of_staging_reaches_anything_that_is_not_listed(
     assert "refused" in connection(run, address, port) or "prohibited" in connection(run, address, port)
 
 
-@pytest.mark.parametrize("port", [22, 443])
-def test_production_s_ssh_and_diary_are_listed(mirrored: str, production: labs.Lab, run: Run, port: int) -> None:
-    assert connection(run, production.hosts["production"].address, port) == "open"
+@pytest.mark.parametrize(("host", "port"), [("production", 22), ("production", 443), ("backup", 22)])
+def test_what_the_mirror_the_diary_and_a_restore_need_is_listed(
+    mirrored: str, production: labs.Lab, run: Run, host: str, port: int
+) -> None:
+    assert connection(run, production.hosts[host].address, port) == "open"
 
 
 def connection(run: Run, address: str, port: int) -> str:

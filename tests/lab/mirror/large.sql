@@ -1,4 +1,4 @@
 -- Few megabytes in the table, some hundred on their way.
-INSERT INTO diary_output (run_id, text)
-SELECT md5('mirror' || n)::uuid, repeat(md5(n::text), 60000)
+INSERT INTO django_session (session_key, session_data, expire_date)
+SELECT md5('mirror' || n), repeat(md5(n::text), 60000), now()
 FROM generate_series(1, 200) n

@@ -1,1 +1,1 @@
-DELETE FROM diary_output WHERE run_id IN (SELECT md5('mirror' || n)::uuid FROM generate_series(1, 200) n)
+DELETE FROM django_session WHERE session_key IN (SELECT md5('mirror' || n) FROM generate_series(1, 200) n)
