@@ -71,21 +71,22 @@ def bench(lab: labs.Lab, folder: Path, options: argparse.Namespace) -> None:
     found = candidates(folder, options.pyinfra)
     print(f"machine: {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}", flush=True)
     for scope, hosts in SCOPES.items():
-        first: dict[str, list[float]] = {}
+        for candidate in reversed(found):
+            timed(candidate.command(hosts))  # so that nothing is left to be changed for any of them
         again: dict[str, list[float]] = {}
+        for number in range(options.rounds):
+            for candidate in found:
+                if number == 0 or not candidate.is_slow or options.thorough:
+                    note(again, candidate, hosts)
+        show(f"run that changes nothing, {scope}", again)
+    for scope, hosts in SCOPES.items():
+        first: dict[str, list[float]] = {}
         for candidate in found:
             if not candidate.is_slow or options.thorough:
                 for host in hosts:
                     lab.reset(host)
                 note(first, candidate, hosts)
-        for candidate in reversed(found):
-            timed(candidate.command(hosts))  # so that nothing is left to be changed for any of them
-        for number in range(options.rounds):
-            for candidate in found:
-                if number == 0 or not candidate.is_slow or options.thorough:
-                    note(again, candidate, hosts)
         show(f"first run, {scope}", first)
-        show(f"run that changes nothing, {scope}", again)
 
 
 def note(taken: dict[str, list[float]], candidate: Candidate, hosts: list[str]) -> None:
