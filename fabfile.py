@@ -25,6 +25,13 @@ ENVIRONMENTS = ("development", "staging", "production", "backup")
 selected: str | None = None
 
 
+# The words of every command that can say what it would change.
+PREVIEW = {
+    "check": "change nothing, only say what would be done",
+    "diff": "show what differs, line by line or file by file",
+}
+
+
 class NoEnvironment(OperatorError):
     """This command acts on an environment"""
 
@@ -149,7 +156,7 @@ def backup(context: Context) -> None:
 # -- provision, deploy, go back ---------------------------------------------------------------------------------
 
 
-@command()
+@command(help=PREVIEW | {"tags": "only the steps with one of these tags, with commas between them"})
 def provision(context: Context, target: Target, check: bool = False, diff: bool = False, tags: str = "") -> int:
     """Bring hosts to the described state [--check --diff]."""
     from provision.provisioning import provision_hosts
@@ -158,20 +165,43 @@ def provision(context: Context, target: Target, check: bool = False, diff: bool 
     return provision_hosts(target.inventory, target.environment, target.hosts, check=check, diff=diff, tags=words)
 
 
-@command(refuse={"development": "a development host runs the working tree; `fab development provision` installs it"})
-def deploy(context: Context, target: Target, ref: str = "HEAD", dirty: bool = False, wait: int = 0) -> int:
+@command(
+    refuse={"development": "a development host runs the working tree; `fab development provision` installs it"},
+    help=PREVIEW
+    | {
+        "ref": "a commit, tag or branch; default the commit that is checked out",
+        "dirty": "with changes that are not committed; never on production",
+        "wait": "how many seconds to wait for another deploy to finish",
+    },
+)
+def deploy(
+    context: Context,
+    target: Target,
+    ref: str = "HEAD",
+    dirty: bool = False,
+    wait: int = 0,
+    check: bool = False,
+    diff: bool = False,
+) -> int:
     """Deploy a commit [--ref REF]; goes back if it is ill."""
     from provision import deploying
 
-    return deploying.deploy(target.inventory, target.environment, ref, dirty=dirty, wait=wait)
+    if check or diff:
+        deploying.preview_deploy(target.inventory, target.environment, ref, dirty=dirty, diff=diff)
+    return 0 if check else deploying.deploy(target.inventory, target.environment, ref, dirty=dirty, wait=wait)
 
 
-@command(refuse={"development": "a development host runs the working tree and has no releases to go back to"})
-def rollback(context: Context, target: Target, to: str = "") -> int:
+@command(
+    refuse={"development": "a development host runs the working tree and has no releases to go back to"},
+    help=PREVIEW | {"to": "the release to bring back, as `releases` names it"},
+)
+def rollback(context: Context, target: Target, to: str = "", check: bool = False, diff: bool = False) -> int:
     """Go back to the previous release, or --to RELEASE."""
     from provision import deploying
 
-    return deploying.rollback(target.inventory, target.environment, to or None)
+    if check or diff:
+        deploying.preview_rollback(target.inventory, target.environment, to or None, diff=diff)
+    return 0 if check else deploying.rollback(target.inventory, target.environment, to or None)
 
 
 @command()
@@ -250,20 +280,30 @@ def back_up_now(context: Context, target: Target) -> int:
     return run_playbook(target.inventory, "backup", target.hosts)
 
 
-@command(on=("development", "staging", "production"))
-def restore_db_from_backup(context: Context, target: Target, at: str = "", yes_destroy_production: bool = False) -> int:
+@command(
+    on=("development", "staging", "production"),
+    help={
+        "at": "the newest good one at or before this time: 2026-03-01T12:00 (UTC), or with a zone",
+        "check": "change nothing, only find the backup and say whether it is whole",
+        "yes-destroy-production": "do not ask; for when there is no terminal",
+    },
+)
+def restore_db_from_backup(
+    context: Context, target: Target, at: str = "", yes_destroy_production: bool = False, check: bool = False
+) -> int:
     """Put the newest good backup in place, or --at TIME."""
     from provision.ansible import run_playbook
     from provision.confirm import confirm_destruction
 
-    what = f"The databases of {', '.join(target.hosts)} are about to be replaced by a backup"
-    confirm_destruction(target.environment, what, yes=yes_destroy_production)
-    confirmed = target.environment == "production"
-    return run_playbook(target.inventory, "restore_db", target.hosts, extra={"restore_at": at, "confirmed": confirmed})
+    if not check:
+        what = f"The databases of {', '.join(target.hosts)} are about to be replaced by a backup"
+        confirm_destruction(target.environment, what, yes=yes_destroy_production)
+    extra = {"restore_at": at, "confirmed": target.environment == "production" and not check}
+    return run_playbook(target.inventory, "restore_db", target.hosts, extra=extra, check=check)
 
 
-@task
-def restore_staging(context: Context) -> None:
+@task(help=PREVIEW)
+def restore_staging(context: Context, check: bool = False, diff: bool = False) -> None:
     """Mirror production onto staging, masked."""
     with sentences():
         inventory = load_inventory(context)
@@ -271,7 +311,7 @@ def restore_staging(context: Context) -> None:
         print(f"staging: inventory {inventory.name}, {describe(hosts)} (production is only read)", flush=True)
         from provision import mirroring
 
-        leave(mirroring.restore_staging(inventory))
+        leave(mirroring.restore_staging(inventory, check=check, diff=diff))
 
 
 # -- this repository --------------------------------------------------------------------------------------------
@@ -382,6 +422,18 @@ def heal(context: Context) -> None:
         hosts.heal(ROOT)
 
 
+@task(positional=["host", "time"])
+def clock(context: Context, host: str, time: str) -> None:
+    """Set a host's clock to TIME: +3d, -90m, now."""
+    from datetime import UTC, datetime
+
+    from provision import lab as hosts
+    from provision.lab.clock import parse
+
+    with sentences():
+        hosts.set_clock(ROOT, host, parse(time, datetime.now(UTC)))
+
+
 # -- secrets ----------------------------------------------------------------------------------------------------
 
 
@@ -459,7 +511,7 @@ namespace = Collection(
     demo, test, lint, docs, lock,
     auto_dash_names=False,
 )  # fmt: skip
-namespace.add_collection(Collection("lab", up, down, reset, lab_status, cut, heal))
+namespace.add_collection(Collection("lab", up, down, reset, lab_status, cut, heal, clock))
 namespace.add_collection(Collection("secrets", make, edit, check, trust, forget, rotate, rekey))
 namespace.configure({"rota": {"inventory": "lab"}})
 

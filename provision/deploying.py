@@ -18,6 +18,7 @@ from provision import estate, release
 from provision.ansible import ROOT, run_playbook
 from provision.errors import OperatorError
 from provision.inventory import Inventory
+from provision.preview import preview
 from provision.release import Platform, Source
 
 LOCKED_EXIT = 75
@@ -84,7 +85,7 @@ def parse_report(host: str, answer: Mapping[str, Any]) -> Report:
     )
 
 
-# -- the three commands -----------------------------------------------------------------------------------------
+# -- the commands ----------------------------------------------------------------------------------------------
 
 
 def deploy(
@@ -94,11 +95,24 @@ def deploy(
 
     Raises RunsTheWorkingTree, CleanProduction, DeployUnderWay, HostNotReady, and what building a release raises.
     """
-    if environment == "development":
-        raise RunsTheWorkingTree("`fab development provision` installs it")
-    if dirty and environment == "production":
-        raise CleanProduction("commit first, or try --dirty on staging")
-    return bring(inventory, environment, release.resolve(ROOT, ref, dirty=dirty), wait=wait, who=who or whoami())
+    source = wanted_source(environment, ref, dirty=dirty)
+    return bring(inventory, environment, source, wait=wait, who=who or whoami())
+
+
+def preview_deploy(
+    inventory: Inventory, environment: str, ref: str, *, dirty: bool = False, diff: bool = False
+) -> None:
+    """Say what a deploy would change, and change nothing. Raises what a deploy raises before it begins."""
+    source = wanted_source(environment, ref, dirty=dirty)
+    reports = answers_of(inventory, environment)
+    if not is_done(environment, source, reports):
+        show_preview(reports, {report.host: source.id for report in reports}, diff=diff)
+
+
+def preview_rollback(inventory: Inventory, environment: str, to: str | None = None, *, diff: bool = False) -> None:
+    """Say where a rollback would go back to, and change nothing. Raises UnknownRelease, HostNotReady."""
+    reports = answers_of(inventory, environment)
+    show_preview(reports, {report.host: target_of(report, to) for report in reports}, diff=diff)
 
 
 def install_working_tree(inventory: Inventory) -> int:
@@ -131,6 +145,24 @@ def rollback(inventory: Inventory, environment: str, to: str | None = None, *, w
 def releases(inventory: Inventory, environment: str) -> dict[str, dict[str, Any]]:
     """What rota-release says of each host of an environment."""
     return answers(estate.ssh_config_of(inventory), inventory.hosts(environment))
+
+
+def wanted_source(environment: str, ref: str, *, dirty: bool) -> Source:
+    """What is to be built from. Raises RunsTheWorkingTree, CleanProduction, and what resolving a ref raises."""
+    if environment == "development":
+        raise RunsTheWorkingTree("`fab development provision` installs it")
+    if dirty and environment == "production":
+        raise CleanProduction("commit first, or try --dirty on staging")
+    return release.resolve(ROOT, ref, dirty=dirty)
+
+
+def answers_of(inventory: Inventory, environment: str) -> list[Report]:
+    return ask(estate.ssh_config_of(inventory), inventory.hosts(environment))
+
+
+def show_preview(reports: Sequence[Report], wanted: Mapping[str, str], *, diff: bool) -> None:
+    for line in preview(ROOT, {report.host: report.current for report in reports}, wanted, diff=diff):
+        print(line, flush=True)
 
 
 # -- one deploy -------------------------------------------------------------------------------------------------

@@ -15,5 +15,6 @@ from provision.lab.lab import heal as heal
 from provision.lab.lab import kill as kill
 from provision.lab.lab import opened as opened
 from provision.lab.lab import reset as reset
+from provision.lab.lab import set_clock as set_clock
 from provision.lab.lab import status as status
 from provision.lab.lab import up as up

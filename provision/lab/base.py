@@ -23,6 +23,7 @@ INCLUDED = (
     "dbus",
     "iproute2",
     "iputils-ping",
+    "libfaketime",
     "nftables",
     "openssh-server",
     "python3",
@@ -31,43 +32,26 @@ INCLUDED = (
     "systemd-sysv",
 )
 
-# What roles install, fetched beforehand so that hosts need next to no network; packages that exclude each other
-# stand in groups of their own.
+# What roles and tests install, fetched beforehand so that hosts need next to no network.
 FETCHED = (
-    (
-        "bindfs",
-        "borgbackup",
-        "borgmatic",
-        "bubblewrap",
-        "cron",
-        "curl",
-        "git",
-        "jq",
-        "libpam-systemd",
-        "locales",
-        "logrotate",
-        "mariadb-client",
-        "mariadb-server",
-        "moreutils",
-        "msmtp-mta",
-        "needrestart",
-        "nginx",
-        "openssl",
-        "postgresql",
-        "postgresql-contrib",
-        "prometheus-node-exporter",
-        "python3-venv",
-        "restic",
-        "rsync",
-        "sqlite3",
-        "systemd-timesyncd",
-        "tzdata",
-        "unattended-upgrades",
-        "zstd",
-    ),
-    ("chrony",),
-    ("postfix",),
-    ("dma",),
+    "borgbackup",
+    "bubblewrap",
+    "certbot",
+    "libnss-systemd",
+    "mariadb-client",
+    "mariadb-server",
+    "nginx",
+    "openssl",
+    "pebble",
+    "postgresql",
+    "prometheus-node-exporter",
+    "python3-venv",
+    "rsync",
+    "sqlite3",
+    "systemd-timesyncd",
+    "tzdata",
+    "unattended-upgrades",
+    "zstd",
 )
 
 KEPT_APT_OPTIONS = ("Acquire::http::", "Acquire::https::", "Acquire::Check-", "Acquire::Retries")
@@ -178,8 +162,8 @@ def inside_command(tree: Path, argv: Iterable[str]) -> list[str]:
 
 def apt_commands() -> list[list[str]]:
     """What brings a fresh tree up to date and fetches the packages that roles install."""
-    fetches = [["apt-get", "install", "-q", "-y", "--download-only", *names] for names in FETCHED]
-    return [["apt-get", "update", "-q"], ["apt-get", "dist-upgrade", "-q", "-y"], *fetches]
+    fetch = ["apt-get", "install", "-q", "-y", "--download-only", *FETCHED]
+    return [["apt-get", "update", "-q"], ["apt-get", "dist-upgrade", "-q", "-y"], fetch]
 
 
 def ensure() -> Path:

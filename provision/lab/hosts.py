@@ -4,13 +4,14 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from provision.lab import groups, kernel, network
+from provision.lab import clock, groups, kernel, network
 from provision.lab.base import CONTAINER
-from provision.lab.errors import LabFailed
+from provision.lab.errors import LabDown, LabFailed
 from provision.lab.plan import HOSTS, OPERATOR, Plan, PlannedHost, address, gateway
 from provision.lab.programs import call, start, wait_until
 
@@ -38,10 +39,11 @@ def boot_command(host: PlannedHost) -> list[str]:
     ]
 
 
-def enter_command(first_process: int, argv: Sequence[str]) -> list[str]:
+def enter_command(first_process: int, argv: Sequence[str], variables: Mapping[str, str] | None = None) -> list[str]:
     """Run a program as root inside a host, without SSH, in a clean environment."""
     path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    environment = ["env", "-i", path, "HOME=/root", "USER=root", "LOGNAME=root", "LANG=C.UTF-8"]
+    more = [f"{name}={value}" for name, value in (variables or {}).items()]
+    environment = ["env", "-i", path, "HOME=/root", "USER=root", "LOGNAME=root", "LANG=C.UTF-8", *more]
     spaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
     return ["nsenter", f"--target={first_process}", *spaces, "--", *environment, *argv]
 
@@ -131,12 +133,41 @@ def known_hosts(plan: Plan, net: IPv4Network) -> str:
 def boot(host: PlannedHost) -> None:
     """Start the host's first process; returns when it exists, long before the host is ready."""
     groups.end(host.group)
+    host.clock.unlink(missing_ok=True)
     start(boot_command(host), host.console, groups.make(host.group), CONTAINER)
     wait_until(lambda: is_running(host), 10, f"{host.name} does not start; see {host.console}", LabFailed)
 
 
 def is_running(host: PlannedHost) -> bool:
     return groups.first_process(host.group) is not None
+
+
+def first_process(host: PlannedHost) -> int:
+    """The process that all others of the host descend from. Raises LabDown."""
+    pid = groups.first_process(host.group)
+    if pid is None:
+        raise LabDown(f"{host.name} is off; `fab lab.up` boots it")
+    return pid
+
+
+def set_clock(host: PlannedHost, offset: timedelta) -> None:
+    """Move the clock of what the host's systemd starts from now on, and of `run`. Raises LabDown."""
+    argv = ["systemctl", "unset-environment", *clock.variables(host.tree, timedelta(days=1))]
+    if offset:
+        words = [f"{name}={value}" for name, value in clock.variables(host.tree, offset).items()]
+        argv = ["systemctl", "set-environment", *words]
+    call(enter_command(first_process(host), argv))
+    host.clock.write_text(str(offset.total_seconds()))
+
+
+def read_clock(host: PlannedHost) -> timedelta:
+    """How far ahead of the machine's the host's clock is; a host that boots begins with none."""
+    return timedelta(seconds=float(host.clock.read_text())) if host.clock.exists() else timedelta(0)
+
+
+def run_command(host: PlannedHost, argv: Sequence[str]) -> list[str]:
+    """Run a program as root inside a host that is up, by the host's clock. Raises LabDown."""
+    return enter_command(first_process(host), argv, clock.variables(host.tree, read_clock(host)))
 
 
 def kill(host: PlannedHost) -> None:

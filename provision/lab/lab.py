@@ -1,4 +1,4 @@
-"""The commands of the lab: up, down, status, reset, cut and heal, and what a test does with hosts that are up."""
+"""The commands of the lab, up to down, status, cut and clock, and what a test does with hosts that are up."""
 
 import os
 import shutil
@@ -6,12 +6,13 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from provision.lab import base, groups, hosts, inventory, mail, network, state
-from provision.lab.errors import LabDown, LabUnavailable
+from provision.lab import base, clock, groups, hosts, inventory, mail, network, state
+from provision.lab.errors import LabUnavailable
 from provision.lab.plan import HOSTS, OPERATOR, Plan, PlannedHost, address, choose_network, gateway
 from provision.lab.programs import locked
 from provision.lab.progress import say, stage
@@ -47,6 +48,7 @@ class Status:
     states: Mapping[str, str]
     addresses: Mapping[str, str]
     cuts: tuple[tuple[str, str], ...]
+    clocks: Mapping[str, timedelta]
     mail: str
 
     @property
@@ -56,6 +58,7 @@ class Status:
     def __str__(self) -> str:
         lines = [f"{name:<12} {self.addresses.get(name, '-'):<15} {word}" for name, word in self.states.items()]
         lines += [f"cut: {a} and {b}" for a, b in self.cuts]
+        lines += [f"clock: {name} is {clock.describe(offset)}" for name, offset in self.clocks.items()]
         return "\n".join([*lines, f"mail sink: {self.mail}"])
 
 
@@ -84,7 +87,7 @@ class Lab:
 
         Raises LabDown when the host is off, subprocess.CalledProcessError when `check` and it failed.
         """
-        command = hosts.enter_command(running(self.plan.host(name)), argv)
+        command = hosts.run_command(self.plan.host(name), argv)
         done = subprocess.run(command, input=input or "", capture_output=True, text=True, timeout=timeout, check=False)
         if check and done.returncode:
             error = subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
@@ -116,6 +119,9 @@ class Lab:
 
     def cut(self, a: str, b: str) -> None:
         cut(self.plan.root, a, b, self.plan.inventory)
+
+    def set_clock(self, name: str, moment: datetime | None) -> None:
+        set_clock(self.plan.root, name, moment, self.plan.inventory)
 
     def heal(self) -> None:
         heal(self.plan.root, self.plan.inventory)
@@ -170,10 +176,10 @@ def status(root: Path, inventory_name: str = "lab") -> Status:
     plan = plan_of(root, inventory_name)
     states = {host.name: hosts.system_state(host) for host in plan.hosts()}
     if not plan.state.exists():
-        return Status(plan.inventory, states, {}, (), "off")
+        return Status(plan.inventory, states, {}, (), {}, "off")
     net = state.read(plan).network
     sink = f"{gateway(net)}:{mail.PORT}" if mail.answers(str(gateway(net))) else "off"
-    return Status(plan.inventory, states, addresses(net), network.cuts(plan), sink)
+    return Status(plan.inventory, states, addresses(net), network.cuts(plan), clocks(plan), sink)
 
 
 def reset(root: Path, name: str = "all", inventory_name: str = "lab") -> None:
@@ -220,6 +226,24 @@ def heal(root: Path, inventory_name: str = "lab") -> None:
         network.heal(plan)
 
 
+def set_clock(root: Path, name: str, moment: datetime | None, inventory_name: str = "lab") -> None:
+    """Give a host a clock that shows this moment now and goes on from there; None gives it the machine's again.
+
+    What runs already, systemd's timers and SSH sessions keep the machine's clock.
+    """
+    plan = plan_of(root, inventory_name)
+    offset = moment - datetime.now(UTC) if moment else timedelta(0)
+    with locked(plan.lock, say):
+        state.read(plan)
+        hosts.set_clock(plan.host(name), offset)
+
+
+def clocks(plan: Plan) -> dict[str, timedelta]:
+    """The hosts whose clock is not the machine's, and how far ahead it is."""
+    offsets = {host.name: hosts.read_clock(host) for host in plan.hosts()}
+    return {name: offset for name, offset in offsets.items() if offset}
+
+
 def require_machine() -> None:
     """Raises LabUnavailable with everything that this machine lacks."""
     if sys.platform != "linux":
@@ -244,14 +268,6 @@ def as_lab(plan: Plan, net: IPv4Network) -> Lab:
 
 def addresses(net: IPv4Network) -> dict[str, str]:
     return {name: str(address(net, name)) for name in HOSTS}
-
-
-def running(host: PlannedHost) -> int:
-    """The host's first process. Raises LabDown."""
-    pid = groups.first_process(host.group)
-    if pid is None:
-        raise LabDown(f"{host.name} is off; `fab lab.up` boots it")
-    return pid
 
 
 def ensure_network(plan: Plan) -> IPv4Network:

@@ -119,6 +119,10 @@ class PlannedHost:
         return self.folder / "console.log"
 
     @property
+    def clock(self) -> Path:
+        return self.folder / "clock"
+
+    @property
     def host_key(self) -> Path:
         return self.plan.folder / "host_keys" / self.name
 

@@ -25,7 +25,7 @@ def fab(*words: str, inventory: str = "example") -> subprocess.CompletedProcess[
 COMMANDS = """
 provision deploy rollback verify status runs logs journal start releases shell restore_staging
 restore_db_from_backup backup
-lab.up lab.down lab.reset lab.status lab.cut lab.heal secrets.make secrets.edit secrets.check
+lab.up lab.down lab.reset lab.status lab.cut lab.heal lab.clock secrets.make secrets.edit secrets.check
 test lint docs demo development staging production
 """.split()
 

@@ -58,6 +58,18 @@ def test_staging_gets_one_dump_and_keeps_no_way_to_the_store(estate: Lab, fab: F
     assert estate.run("staging", ["test", "-e", "/var/lib/rota/backup/restore_key"], check=False).returncode
 
 
+@pytest.mark.parametrize("environment", ["production", "staging"])
+def test_a_check_says_which_backup_it_would_be_and_changes_nothing(estate: Lab, fab: Fab, environment: str) -> None:
+    ask(estate, environment, "DROP TABLE IF EXISTS mark; CREATE TABLE mark AS SELECT 'newer' AS word")
+    shown = fab(environment, "restore_db_from_backup", "--check").stdout
+    assert "is whole" in shown
+    assert "ago" in shown
+    assert ask(estate, environment, "SELECT word FROM mark") == "newer"
+    refused = fab(environment, "restore_db_from_backup", "--check", "--at", "2020-01-01", check=False)
+    assert refused.returncode
+    assert "none at or before 2020-01-01" in refused.stdout
+
+
 def test_production_asks_and_then_gets_its_own_back(estate: Lab, fab: Fab) -> None:
     ask(estate, "production", "UPDATE mark SET word = 'spoilt'")
     refused = fab("production", "restore_db_from_backup", check=False)

@@ -235,6 +235,47 @@ def test_a_second_deploy_of_a_commit_changes_nothing_and_says_so(estate: Estate,
     assert time.monotonic() - began < 10
 
 
+def test_a_check_tells_what_would_come_and_go_and_changes_nothing(
+    estate: Estate, commit: Callable[..., str], confirmed: str, fab: Callable[..., Any]
+) -> None:
+    before = estate.status()
+    made = commit("a title to be told")
+
+    shown = fab(HOST, "deploy", "--ref", made, "--check", "--diff").stdout
+    back = fab(HOST, "rollback", "--check").stdout
+
+    assert f"{HOST}: {before['current']['id']} → " in shown
+    assert f"{made[:7]} a title to be told" in shown
+    assert f"{HOST}: {before['current']['id']} → {before['previous']['id']}" in back
+    assert estate.status() == before
+
+
+@pytest.mark.parametrize("room", [1, 60], ids=["for no bundle", "for the bundle and little more"])
+def test_a_full_disk_leaves_the_old_release_serving(
+    estate: Estate, commit: Callable[..., str], confirmed: str, room: int
+) -> None:
+    """A file system of its own with `room` MiB to spare takes the place of the releases meanwhile."""
+    made = commit("too much")
+    used = int(estate.run("du", "-sm", "/opt/rota").split()[0])
+    estate.run("mkdir", "-p", "/mnt/small")
+    estate.run("mount", "-t", "tmpfs", "-o", f"size={used + room}m,mode=755", "tmpfs", "/mnt/small")
+    try:
+        estate.run("cp", "-a", "/opt/rota/.", "/mnt/small/")
+        estate.run("mount", "--bind", "/mnt/small", "/opt/rota")
+        listed = estate.run("find", "/opt/rota", "-maxdepth", "2")
+
+        failed = estate.deploy(made, expect=2)
+
+        assert "isk is full" in failed or "No space left on device" in failed
+        assert estate.current() == confirmed
+        assert estate.status()["serving"] == estate.status()["current"]["id"]
+        assert estate.run("find", "/opt/rota", "-maxdepth", "2") == listed
+    finally:
+        estate.run("umount", "/opt/rota")
+        estate.run("umount", "/mnt/small")
+    estate.deploy(made)
+
+
 def test_nobody_notices_a_deploy_a_rollback_or_a_release_that_is_ill(
     estate: Estate, commit: Callable[..., str], confirmed: str, tmp_path: Path, fab: Callable[..., Any]
 ) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,24 @@ def test_a_host_cut_off_from_the_machine_still_reaches_the_others(whole: labs.La
     assert over_ssh(whole, "staging", "true", options=("-o", "ConnectTimeout=1")).returncode == 255
     assert not reaches(whole, "staging", whole.gateway)
     assert reaches(whole, "staging", "production")
+
+
+def test_a_hosts_clock_is_its_own_until_it_boots_again(whole: labs.Lab) -> None:
+    dated = ["systemd-run", "--quiet", "--wait", "--pipe", "date", "+%Y-%m-%d"]
+    whole.set_clock("staging", datetime(2030, 3, 31, tzinfo=UTC))
+    assert whole.run("staging", ["date", "+%Y-%m-%d"]).stdout == "2030-03-31\n"
+    assert whole.run("staging", dated).stdout == "2030-03-31\n"
+    assert whole.run("backup", dated).stdout != "2030-03-31\n"
+    assert "clock: staging is" in str(whole.status())
+    whole.set_clock("staging", None)
+    assert whole.run("staging", dated).stdout != "2030-03-31\n"
+    assert "clock" not in str(whole.status())
+    whole.set_clock("staging", datetime(2020, 1, 1, tzinfo=UTC))
+    assert whole.run("staging", dated).stdout == "2020-01-01\n"
+    whole.kill("staging")
+    whole.boot("staging")
+    assert whole.run("staging", dated).stdout != "2020-01-01\n"
+    assert "clock" not in str(whole.status())
 
 
 def test_a_cut_with_an_unknown_host_names_the_known(whole: labs.Lab) -> None:

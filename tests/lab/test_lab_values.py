@@ -1,6 +1,7 @@
 """The lab's names, networks and texts, and how its base tree is built: without a lab."""
 
 import threading
+from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network, ip_network
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.lab import base, errors, groups, kernel, lab, network, programs
+from provision.lab import base, clock, errors, groups, kernel, lab, network, programs
 from provision.lab.plan import ADDRESSES, HOSTS, Plan, address, choose_network, gateway
 
 roots = st.text(min_size=1, max_size=300).map(lambda text: Path("/", text.replace("\0", "")))
@@ -56,6 +57,29 @@ def test_only_names_that_mean_the_same_elsewhere_are_handed_on() -> None:
     assert network.parse_static_names([*lines, "192.0.2.7\tmirror.example  mirror # apt"]) == [
         "192.0.2.7 mirror.example mirror"
     ]
+
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("now", None),
+        ("+3d", NOON + timedelta(days=3)),
+        ("-90m", NOON - timedelta(minutes=90)),
+        ("2030-03-31T00:59:30", datetime(2030, 3, 31, 0, 59, 30, tzinfo=UTC)),
+        ("2030-03-31T02:59:30+02:00", datetime(2030, 3, 31, 0, 59, 30, tzinfo=UTC)),
+    ],
+)
+def test_a_clock_is_set_by_step_or_by_time(text: str, moment: datetime | None) -> None:
+    assert clock.parse(text, NOON) == moment
+
+
+@pytest.mark.parametrize("text", ["", "3d", "+3w", "tomorrow", "+٣d"])
+def test_what_is_no_time_is_told_with_what_would_be(text: str) -> None:
+    with pytest.raises(clock.BadTime, match=r"\+3d, -90m, or now"):
+        clock.parse(text, NOON)
 
 
 def test_each_cut_is_listed_once_whatever_its_direction() -> None:

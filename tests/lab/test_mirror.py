@@ -132,6 +132,15 @@ def connection(run: Run, address: str, port: int) -> str:
     return run("staging", ["python3", "-c", script, address, str(port)]).stdout.strip()
 
 
+def test_a_check_shows_the_rule_of_every_column_and_changes_nothing(mirrored: str, fab: Fab, run: Run) -> None:
+    before = run("staging", ["rota", "runs", "restore_staging", "--json"]).stdout
+
+    shown = fab("restore_staging", "--check").stdout
+
+    assert "diary_person.email: email" in shown
+    assert run("staging", ["rota", "runs", "restore_staging", "--json"]).stdout == before
+
+
 def test_production_refuses_to_be_mirrored_onto(production: labs.Lab, run: Run) -> None:
     command = ["/opt/rota/current/venv/bin/python", "-I", "-m", "rota.packs.mirror", "run"]
 

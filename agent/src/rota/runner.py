@@ -8,9 +8,9 @@ and writes its JSON by hand.
 Who may do what in the spool. Tasks run as different users, and each runner writes its own records as its task's user:
 
 - `spool/` is 0710, owner and group `rota:rota-task`: only members of `rota-task`, which every task's unit is, get in.
-- `spool/{tmp,running,done,output}/` and the spare are 3753, `rota:rota`: others may create entries but not list them;
-  the sticky bit lets a user rename and remove only what is its own; the set-group bit gives each new file to the
-  group `rota`. Files are 0640, and their names hold 74 random bits.
+- `spool/{tmp,running,done,output}/` are 3753, `rota:rota`: others may create entries but not list them; the sticky bit
+  lets a user rename and remove only what is its own; the set-group bit gives each new file to the group `rota`. Files
+  are 0640, and their names hold 74 random bits. The spare, for records that the spool does not take, is alike.
 - So a task can write its own records and read or alter nobody else's; `rota`, who owns the folders, reads and moves
   all of them without any privilege; people in the group `rota` read them.
 - A task can still forge a record: what it says of itself is testimony, and nothing here runs what a record says.

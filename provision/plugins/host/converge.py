@@ -574,16 +574,16 @@ def converge_files(files, contents, checks, ledger):
 # Certificates
 
 
-def certificate_holds(path):
-    """Whether the certificate is there and has a month left."""
-    argv = ["openssl", "x509", "-noout", "-checkend", str(30 * 24 * 3600), "-in", str(path)]
+def certificate_holds(path, days):
+    """Whether the certificate is there and good for so many days."""
+    argv = ["openssl", "x509", "-noout", "-checkend", str(days * 24 * 3600), "-in", str(path)]
     return path.exists() and subprocess.run(argv, capture_output=True).returncode == 0
 
 
 def converge_certificate(certificate, ledger):
     """A self-signed certificate for a host that was given none."""
     path, key = Path(certificate["path"]), Path(certificate["key"])
-    if key.exists() and certificate_holds(path):
+    if key.exists() and certificate_holds(path, certificate["days_left"]):
         return
     if not ledger.check:
         make_certificate(certificate, path, key)

@@ -35,7 +35,7 @@ options:
     elements: list
     default: []
   certificates:
-    description: Self-signed certificates made once on the host, and anew when less than a month is left.
+    description: Self-signed certificates made once on the host, and anew when less than C(days_left) remain.
     type: list
     elements: dict
     default: []
@@ -112,6 +112,7 @@ CERTIFICATE = {
     "key": {"type": "str", "required": True, "no_log": False},
     "names": {"type": "list", "elements": "str", "required": True},
     "days": {"type": "int", "default": 825},
+    "days_left": {"type": "int", "default": 30},
 }
 ROLE = {
     "name": {"type": "str", "required": True},

@@ -71,6 +71,14 @@ def restore_db(words: argparse.Namespace, places: Places, now: datetime) -> None
     _say(f"restored {done.source.name} from {done.archive}, backed up {done.manifest.started:%Y-%m-%d %H:%M} UTC")
 
 
+def find_db(words: argparse.Namespace, places: Places, now: datetime) -> None:
+    """Say which backup of a database `restore-db` would take; changes nothing."""
+    with working_folder(places, "find") as folder:
+        dump = restoring.first_good(_extracted(words, places, Kind(words.kind), folder))
+    _say(f"{words.database}: {dump.archive}, backed up {dump.manifest.started:%Y-%m-%d %H:%M} UTC, is whole")
+    _say(f"{dump.source.size} bytes, {_age(now - dump.manifest.started)}")
+
+
 def restore_files(words: argparse.Namespace, places: Places, now: datetime) -> None:
     """Bring a directory back beside and swap it in; what was there is kept."""
     restoring.require_confirmed(places.environment(), confirmed=words.confirmed)
@@ -86,9 +94,7 @@ def hand_out(words: argparse.Namespace, places: Places, now: datetime) -> None:
     with working_folder(places, "hand-out") as folder:
         archives = _wanted(borg.archives(repository), words)
         good = restoring.good_ones(repository, archives, Kind(words.kind), words.database, folder, _say)
-        dump = next(good, None)
-        if dump is None:
-            raise restoring.NoGoodBackup("every archive was passed over; the reasons are above")
+        dump = restoring.first_good(good)
         handing.offer(store, dump, words.public_key, now)
     _say(f"{words.database} of {dump.archive} is on offer until {now + handing.VALID:%H:%M} UTC")
 
@@ -193,6 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("prune", "check", "drill", "freshness"):
         command(name, _on_the_store(name))
     command("list", list_archives, _add_optional_sender)
+    command("find-db", find_db, _add_optional_sender, _add_choice, _add_archive)
     command("restore-db", restore_db, _add_optional_sender, _add_choice, _add_archive, _add_confirmation, _add_offer)
     command("restore-files", restore_files, _add_directory, _add_archive, _add_confirmation)
     command("hand-out", hand_out, _add_sender, _add_choice, _add_archive, _add_public_key)

@@ -92,6 +92,14 @@ def found(
     return Found(archive, made, source, file)
 
 
+def first_good(dumps: Iterator[Found]) -> Found:
+    """The first dump that is whole. Raises `NoGoodBackup`."""
+    dump = next(dumps, None)
+    if dump is None:
+        raise NoGoodBackup("every archive was passed over; the reasons are above")
+    return dump
+
+
 def restore_first_good(dumps: Iterator[Found], now: datetime, say: Say) -> Found:
     """Put the first dump in place that restores to what was recorded. Raises `NoGoodBackup`."""
     for dump in dumps:
