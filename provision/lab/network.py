@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, ip_address
 from pathlib import Path
 
 from provision.lab import kernel
+from provision.lab.errors import ProgramFailed
 from provision.lab.plan import MACHINE, STORE, Plan, PlannedHost, gateway
 from provision.lab.programs import call, locked
 
@@ -86,12 +87,20 @@ def up(plan: Plan, network: IPv4Network) -> None:
 def down(plan: Plan) -> None:
     """Take bridge and tables away, and what was lifted in the kernel with this machine's last lab."""
     with locked(NETWORK_LOCK):
-        ports = [host.port for host in plan.hosts() if has_port(host)]
-        for interface in [*ports, *([plan.bridge] if has_bridge(plan) else [])]:
-            call(["ip", "link", "delete", interface])
+        for interface in (*(host.port for host in plan.hosts()), plan.bridge):
+            delete_interface(interface)
         delete_tables(plan)
         if not other_bridges(plan):
             kernel.restore()
+
+
+def delete_interface(name: str) -> None:
+    """Not there is fine: the kernel takes a host's port away by itself, some time after the host's end."""
+    try:
+        call(["ip", "link", "delete", name])
+    except ProgramFailed:
+        if (INTERFACES / name).exists():
+            raise
 
 
 def has_bridge(plan: Plan) -> bool:
