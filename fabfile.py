@@ -14,12 +14,12 @@ from fabric import task
 from invoke import Collection, Context, Exit
 
 from provision.errors import OperatorError
+from provision.inventory import ENVIRONMENTS
 
 if TYPE_CHECKING:
     from provision.inventory import Inventory
 
 ROOT = Path(__file__).resolve().parent
-ENVIRONMENTS = ("development", "staging", "production", "backup")
 
 # The first word of a command line selects the environment, the second acts on it: `fab production deploy`.
 selected: str | None = None
@@ -84,11 +84,11 @@ def without_target(checked: Callable[..., None], function: Callable[..., Any]) -
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """Turn an OperatorError into one line and exit code 2."""
+    """Turn an OperatorError into one line and its exit code."""
     try:
         yield
     except OperatorError as error:
-        raise Exit(str(error), code=2) from None
+        raise Exit(str(error), code=error.exit_code) from None
     except BrokenPipeError:  # whoever read the answer has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -266,7 +266,7 @@ def shell(context: Context, target: Target, host: str = "") -> None:
 def ask(target: Target, argv: list[str]) -> int:
     from provision import estate
 
-    return estate.show(estate.ask_all(estate.ssh_config_of(target.inventory), target.hosts, argv))
+    return estate.put(estate.ssh_config_of(target.inventory), target.hosts, argv)
 
 
 # -- backups and the mirror -------------------------------------------------------------------------------------

@@ -27,10 +27,6 @@ CONFIRM_SECONDS = 240
 HEALTH_SECONDS = 60
 
 
-class RunsTheWorkingTree(OperatorError):
-    """A development host runs the working tree"""
-
-
 class CleanProduction(OperatorError):
     """Production runs commits only"""
 
@@ -93,7 +89,7 @@ def deploy(
 ) -> int:
     """Bring a commit into use on all hosts of an environment; returns the playbook's exit code.
 
-    Raises RunsTheWorkingTree, CleanProduction, DeployUnderWay, HostNotReady, and what building a release raises.
+    Raises CleanProduction, DeployUnderWay, HostNotReady, HostUnreachable, and what building a release raises.
     """
     source = wanted_source(environment, ref, dirty=dirty)
     return bring(inventory, environment, source, wait=wait, who=who or whoami())
@@ -142,15 +138,8 @@ def rollback(inventory: Inventory, environment: str, to: str | None = None, *, w
         return run_playbook(inventory, "rollback", waiting, extra=extra)
 
 
-def releases(inventory: Inventory, environment: str) -> dict[str, dict[str, Any]]:
-    """What rota-release says of each host of an environment."""
-    return answers(estate.ssh_config_of(inventory), inventory.hosts(environment))
-
-
 def wanted_source(environment: str, ref: str, *, dirty: bool) -> Source:
-    """What is to be built from. Raises RunsTheWorkingTree, CleanProduction, and what resolving a ref raises."""
-    if environment == "development":
-        raise RunsTheWorkingTree("`fab development provision` installs it")
+    """What is to be built from. Raises CleanProduction, and what resolving a ref raises."""
     if dirty and environment == "production":
         raise CleanProduction("commit first, or try --dirty on staging")
     return release.resolve(ROOT, ref, dirty=dirty)
@@ -252,7 +241,7 @@ def ask(ssh_config: Path, hosts: Sequence[str]) -> list[Report]:
 
 
 def answers(ssh_config: Path, hosts: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Every host's own word on its releases. Raises HostNotReady when one does not answer."""
+    """Every host's own word on its releases. Raises HostUnreachable or HostNotReady when one has none."""
     with ThreadPoolExecutor(max_workers=max(1, len(hosts))) as pool:
         return dict(zip(hosts, pool.map(lambda host: status_of(ssh_config, host), hosts), strict=True))
 
@@ -265,12 +254,18 @@ def status_of(ssh_config: Path, host: str) -> dict[str, Any]:
         text=True,
         check=False,
     )
+    if done.returncode == estate.SSH_FAILED:
+        raise estate.HostUnreachable(f"{host}: {last_line(done.stderr)}")
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
-        hint = "; `fab ENV provision` comes before the first deploy" if "not found" in said[-1] else ""
-        raise HostNotReady(f"{host}: {said[-1]}{hint}")
+        said = last_line(done.stderr or done.stdout)
+        hint = "; `fab ENV provision` comes before the first deploy" if "not found" in said else ""
+        raise HostNotReady(f"{host}: {said}{hint}")
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
+
+
+def last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no reason given"])[-1]
 
 
 # -- locks ------------------------------------------------------------------------------------------------------
@@ -330,8 +325,9 @@ def first_answer(process: "subprocess.Popen[str]", host: str) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = json.loads(line)
     except json.JSONDecodeError:
-        said = process.communicate()[1].strip().splitlines()
-        raise HostNotReady(f"{host}: {said[-1] if said else 'its lock cannot be taken'}") from None
+        said = last_line(process.communicate()[1])
+        kind = estate.HostUnreachable if process.returncode == estate.SSH_FAILED else HostNotReady
+        raise kind(f"{host}: {said}") from None
     if not answer.get("locked"):
         process.communicate()
         if process.returncode != LOCKED_EXIT:

@@ -1,4 +1,4 @@
-"""The one family of errors that an operator can do something about; each prints as one line, exit code 2."""
+"""The one family of errors that an operator can do something about; each prints as one line and has an exit code."""
 
 
 class OperatorError(Exception):
@@ -7,6 +7,8 @@ class OperatorError(Exception):
     A subclass's docstring is the first half of the message, its argument the second: what is wrong, with which
     value, and what would be right.
     """
+
+    exit_code = 2
 
     def __str__(self) -> str:
         sentence = (type(self).__doc__ or "").strip().splitlines()[0].rstrip(".")

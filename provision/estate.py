@@ -1,4 +1,4 @@
-"""The same question asked of several hosts at once: host by host in parallel, a silent host is a line, no failure."""
+"""The same command on several hosts at once: each answers below its name, and a silent host is one line."""
 
 import shlex
 import subprocess
@@ -7,22 +7,47 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.errors import OperatorError
 from provision.inventory import Inventory
 
 CONNECT_SECONDS = 10
+UNREACHABLE = 4  # the exit code that ansible-playbook has for it as well
+SSH_FAILED = 255
+# ssh ends as the program on the host did, or with 255 when it failed itself. A program that ends with 255 of its own
+# has a last line that says so; what it says goes one way, so that ssh's own words are the only ones on the other.
+OWN_255 = "exit code 255"
+CALL = f'exec 2>&1; "$@"; code=$?; if [ $code = {SSH_FAILED} ]; then echo "{OWN_255}"; fi; exit $code'
+
+
+class HostUnreachable(OperatorError):
+    """A host does not answer"""
+
+    exit_code = UNREACHABLE
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one host said: its output, and its exit code (255 from ssh itself: the host does not answer)."""
+    """What one host said, how its program ended, and what ssh itself had to say."""
 
     host: str
     exit_code: int
     output: str
+    complaint: str = ""
 
     @property
     def unreachable(self) -> bool:
-        return self.exit_code == 255
+        return self.exit_code == SSH_FAILED and self.output.splitlines()[-1:] != [OWN_255]
+
+    @property
+    def closing(self) -> str:
+        """The line that ends an answer which would otherwise say nothing, or not all."""
+        if self.unreachable:
+            return f"does not answer: {(self.complaint.strip().splitlines() or ['the connection was lost'])[-1]}"
+        return "" if self.output.strip() else "(nothing to show)"
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
 
 
 def ssh_command(ssh_config: Path, host: str, argv: Sequence[str], *, terminal: bool = False) -> list[str]:
@@ -32,18 +57,23 @@ def ssh_command(ssh_config: Path, host: str, argv: Sequence[str], *, terminal: b
     return ["ssh", *options, host, *([shlex.join(argv)] if argv else [])]
 
 
-def ask(ssh_config: Path, host: str, argv: Sequence[str]) -> Answer:
-    """Run `argv` on one host and wait for its answer."""
-    done = subprocess.run(
-        ssh_command(ssh_config, host, argv),
+def ask(ssh_config: Path, host: str, argv: Sequence[str], hear: Callable[[str], object] = str) -> Answer:
+    """Run `argv` on one host and wait for its answer; `hear` is given each line of it as it comes."""
+    command = ssh_command(ssh_config, host, ["sh", "-c", CALL, "sh", *argv])
+    lines = []
+    with subprocess.Popen(
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        check=False,
-    )
-    return Answer(host, done.returncode, done.stdout)
+    ) as asked:
+        for line in asked.stdout or ():
+            lines.append(line)
+            hear(line.rstrip("\n"))
+        complaint = asked.stderr.read() if asked.stderr else ""
+    return Answer(host, asked.returncode, "".join(lines), complaint)
 
 
 def ask_all(ssh_config: Path, hosts: Sequence[str], argv: Sequence[str]) -> list[Answer]:
@@ -52,16 +82,31 @@ def ask_all(ssh_config: Path, hosts: Sequence[str], argv: Sequence[str]) -> list
         return list(pool.map(lambda host: ask(ssh_config, host, argv), hosts))
 
 
-def show(answers: Sequence[Answer], write: Callable[[str], object] = print) -> int:
-    """Write each host's answer below its name; returns the worst exit code of the hosts that answered."""
+def put(ssh_config: Path, hosts: Sequence[str], argv: Sequence[str], write: Callable[[str], object] = say) -> int:
+    """Run `argv` on all hosts and write their answers; that of a single host as it comes. Returns as `show` does."""
+    if len(hosts) > 1:
+        return show(ask_all(ssh_config, hosts, argv), write)
+    write(heading(hosts[0]))
+    answer = ask(ssh_config, hosts[0], argv, write)
+    if answer.closing:
+        write(answer.closing)
+    return exit_code([answer])
+
+
+def show(answers: Sequence[Answer], write: Callable[[str], object] = say) -> int:
+    """Write each host's answer below its name; returns the worst exit code, that of a silent host being UNREACHABLE."""
     for answer in answers:
-        write(f"── {answer.host} {'─' * max(0, 60 - len(answer.host))}")
-        if answer.unreachable:
-            lines = answer.output.strip().splitlines()
-            write(f"does not answer: {lines[-1] if lines else 'no reason given'}")
-        else:
-            write(answer.output.rstrip() or "(nothing to show)")
-    return max((answer.exit_code for answer in answers if not answer.unreachable), default=0)
+        for line in filter(None, (heading(answer.host), answer.output.rstrip(), answer.closing)):
+            write(line)
+    return exit_code(answers)
+
+
+def heading(host: str) -> str:
+    return f"── {host} {'─' * max(0, 60 - len(host))}"
+
+
+def exit_code(answers: Sequence[Answer]) -> int:
+    return max((UNREACHABLE if answer.unreachable else answer.exit_code for answer in answers), default=0)
 
 
 def ssh_config_of(inventory: Inventory) -> Path:

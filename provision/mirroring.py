@@ -4,8 +4,6 @@ The release that production runs comes along from production itself, and is take
 deploy beforehand would change staging even where the mirror then fails.
 """
 
-import subprocess
-
 from provision import estate
 from provision.ansible import run_playbook
 from provision.inventory import Inventory
@@ -25,8 +23,6 @@ def restore_staging(inventory: Inventory, *, check: bool = False, diff: bool = F
         return code
     config = estate.ssh_config_of(inventory)
     for host in staging:
-        print(f"── {host}", flush=True)
-        command = estate.ssh_command(config, host, CHECK if check else MIRROR)
-        if code := subprocess.run(command, stdin=subprocess.DEVNULL, check=False).returncode:
+        if code := estate.put(config, [host], CHECK if check else MIRROR):
             return code
     return 0

@@ -1,14 +1,32 @@
-"""Asking several hosts: commands are lists, a silent host is a line."""
+"""Asking several hosts: commands are lists, and a silent host is a line, which the exit code does not hide."""
 
+import getpass
+import os
 import shlex
+import signal
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.estate import Answer, show, ssh_command
+from provision import deploying
+from provision.estate import UNREACHABLE, Answer, HostUnreachable, ask, put, show, ssh_command
+from tests.control.daemon import Daemon, free_port
 
 CONFIG = Path(".rota/lab/ssh_config")
+
+
+@pytest.fixture
+def config(daemon: Daemon) -> Path:
+    """The ssh configuration of two hosts: `here` answers, `gone` does not."""
+    path = daemon.folder / "ssh_config"
+    common = f"User {getpass.getuser()}\nHostName 127.0.0.1\nIdentityFile {daemon.user_key}\nHostKeyAlias here\n"
+    pins = daemon.folder / "known_hosts"
+    pins.write_text(f"here {Path(f'{daemon.host_key}.pub').read_text()}")
+    ports = f"Host here\nPort {daemon.port}\nHost gone\nPort {free_port()}\n"
+    path.write_text(f"{ports}Host *\n{common}UserKnownHostsFile {pins}\n")
+    return path
 
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1))
@@ -20,14 +38,64 @@ def test_a_question_never_waits_for_a_password() -> None:
     assert "BatchMode=yes" in ssh_command(CONFIG, "staging", ["true"])
 
 
-def test_a_host_that_does_not_answer_is_a_line_and_no_failure() -> None:
+@pytest.mark.parametrize("code", [0, 3, 254, 255])
+def test_the_exit_code_of_the_program_is_passed_on_whichever_it_is(config: Path, code: int) -> None:
     lines: list[str] = []
-    code = show(
-        [Answer("staging", 255, "ssh: connect: No route to host\n"), Answer("production", 0, "ok\n")], lines.append
-    )
-    assert code == 0
-    assert "does not answer: ssh: connect: No route to host" in lines
-    assert "ok" in lines
+    assert put(config, ["here"], ["sh", "-c", f"echo 'two words'; echo aside >&2; exit {code}"], lines.append) == code
+    assert lines[1:3] == ["two words", "aside"]
+
+
+def test_a_silent_host_is_a_line_and_the_exit_code_says_so_though_the_others_answer(config: Path) -> None:
+    lines: list[str] = []
+    assert put(config, ["gone", "here"], ["echo", "ok"], lines.append) == UNREACHABLE
+    assert "does not answer: ssh: connect to host 127.0.0.1" in lines[1]
+    assert lines[-1] == "ok"
+
+
+@pytest.mark.parametrize("hosts", [["gone"], ["gone", "gone"]])
+def test_nothing_that_no_host_answered_is_a_success(config: Path, hosts: list[str]) -> None:
+    assert put(config, hosts, ["true"], lambda _: None) == UNREACHABLE
+
+
+def test_a_connection_that_breaks_in_the_middle_is_no_success_and_what_was_said_stays(
+    config: Path, daemon: Daemon
+) -> None:
+    lines: list[str] = []
+
+    def hear(line: str) -> None:
+        lines.append(line)
+        if line == "begun":
+            break_connections(daemon)
+
+    assert put(config, ["here"], ["sh", "-c", "echo begun; exec sleep 60"], hear) == UNREACHABLE
+    assert "begun" in lines
+    assert lines[-1].startswith("does not answer: ")
+
+
+def break_connections(daemon: Daemon) -> None:
+    assert daemon.process
+    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text()
+    for pid in children.split():
+        os.kill(int(pid), signal.SIGKILL)
+
+
+def test_the_answer_of_a_single_host_is_heard_as_it_comes(config: Path, tmp_path: Path) -> None:
+    """The program goes on only when its first line was heard: else both would wait until the test gives up."""
+    heard = tmp_path / "heard"
+    waiting = f"echo first; while [ ! -e {heard} ]; do sleep 0.05; done; echo second"
+    answer = ask(config, "here", ["timeout", "20", "sh", "-c", waiting], lambda _: heard.touch())
+    assert (answer.exit_code, answer.output) == (0, "first\nsecond\n")
+
+
+def test_a_deploy_to_a_silent_host_names_it_and_ends_as_a_playbook_would(config: Path) -> None:
+    with pytest.raises(HostUnreachable, match="A host does not answer: gone: ssh: connect to host") as caught:
+        deploying.answers(config, ["gone"])
+    assert caught.value.exit_code == UNREACHABLE
+    with (
+        pytest.raises(HostUnreachable, match="gone: ssh: connect to host"),
+        deploying.locked(config, ["gone"], "me", 0),
+    ):
+        pass
 
 
 def test_the_worst_exit_code_of_the_answers_is_returned() -> None:

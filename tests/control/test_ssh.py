@@ -1,11 +1,7 @@
 """SSH trust against a real sshd on the loopback: a key is confirmed once and never accepted anew."""
 
 import getpass
-import os
-import socket
 import subprocess
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -13,84 +9,10 @@ import pytest
 from provision import ssh
 from provision.inventory import Inventory, load
 from provision.secrets import make_lab
+from tests.control.daemon import Daemon, free_port
 from tests.control.estates import make_estate
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@dataclass
-class Daemon:
-    """One sshd with one host key, on a port that stays the same when it is started again."""
-
-    folder: Path
-    port: int
-    process: "subprocess.Popen[str] | None" = None
-    sockets: list[Path] = field(default_factory=list)
-
-    @property
-    def host_key(self) -> Path:
-        return self.folder / "host_key"
-
-    @property
-    def user_key(self) -> Path:
-        return self.folder / "user_key"
-
-    def start(self) -> None:
-        settings = [
-            f"Port {self.port}",
-            "ListenAddress 127.0.0.1",
-            f"HostKey {self.host_key}",
-            f"AuthorizedKeysFile {self.user_key}.pub",
-            "PidFile none",
-            "StrictModes no",
-            "UsePAM no",
-            "PermitRootLogin yes",
-            "PasswordAuthentication no",
-        ]
-        (self.folder / "sshd_config").write_text("\n".join(settings) + "\n")
-        command = ["/usr/sbin/sshd", "-D", "-e", "-f", str(self.folder / "sshd_config")]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        assert self.process.stderr is not None
-        said = [self.process.stderr.readline()]
-        while "Server listening" not in said[-1]:
-            assert said[-1], said
-            said.append(self.process.stderr.readline())
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.terminate()
-            self.process.communicate()
-            self.process = None
-
-    def install_anew(self) -> None:
-        self.stop()
-        self.host_key.unlink()
-        make_key(self.host_key)
-        self.start()
-
-
-def make_key(path: Path) -> None:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(path)], input="y\n", text=True)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-@pytest.fixture
-def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd drops its privileges there
-    folder = tmp_path / "sshd"
-    folder.mkdir()
-    one = Daemon(folder, free_port())
-    make_key(one.host_key)
-    make_key(one.user_key)
-    one.start()
-    yield one
-    one.stop()
 
 
 @pytest.fixture
