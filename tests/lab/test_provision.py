@@ -140,6 +140,21 @@ def test_a_host_whose_provisioning_was_killed_between_file_and_unit_is_finished_
     assert totals(play("site", "--tags", "metrics", hosts="backup"), "changed") == {"backup": 0}
 
 
+def test_a_person_cannot_turn_provisioning_on_a_directory_of_roots(estate: labs.Lab, play: Play) -> None:
+    """With a link in her home, where root is about to make a folder hers."""
+    person = {"name": "ada", "keys": ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJhdGNo ada@laptop"]}
+    words = ("--tags", "base", "-e", json.dumps({"base_users": [person]}))
+    play("site", *words, hosts="backup")
+    assert estate.run("backup", ["stat", "-c", "%U %a", "/home/ada/.ssh"]).stdout == "ada 700\n"
+    estate.run("backup", ["runuser", "-u", "ada", "--", "rm", "-r", "/home/ada/.ssh"])
+    estate.run("backup", ["runuser", "-u", "ada", "--", "ln", "-s", "/etc", "/home/ada/.ssh"])
+    assert "/home/ada/.ssh is a link" in play("site", *words, hosts="backup", code=2)
+    assert estate.run("backup", ["stat", "-c", "%U %a", "/etc"]).stdout == "root 755\n"
+    assert estate.run("backup", ["find", "/etc/authorized_keys"], check=False).stdout == ""
+    play("site", "--tags", "base", "-e", '{"base_users": [{"name": "ada", "state": "absent"}]}', hosts="backup")
+    estate.run("backup", ["rm", "-r", "/home/ada"])
+
+
 @pytest.mark.parametrize("name", ["development", "staging"])
 def test_nothing_leaves_a_restricted_host_except_what_is_listed(estate: labs.Lab, name: str) -> None:
     production = estate.hosts["production"].address

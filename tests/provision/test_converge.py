@@ -235,6 +235,77 @@ def test_a_link_is_replaced_by_a_file_and_its_target_stays(converge: Converge, t
     assert not (tmp_path / "a").is_symlink()
 
 
+@pytest.fixture
+def foreign(tmp_path: Path) -> Path:
+    """A folder into which others may write, who have put links to a victim and to its file there."""
+    (tmp_path / "victim").mkdir(mode=0o755)
+    (tmp_path / "victim/file").write_text("theirs")
+    (tmp_path / "victim/file").chmod(0o644)
+    folder = tmp_path / "foreign"
+    folder.mkdir()
+    folder.chmod(0o777)
+    (folder / "link").symlink_to(tmp_path / "victim")
+    (folder / "relative").symlink_to("../victim")
+    (folder / "second").hardlink_to(tmp_path / "victim/file")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"path": "link", "state": "directory"},
+        {"path": "relative", "state": "directory"},
+        {"path": "link/deep/er", "state": "directory"},
+        {"path": "link/file", "content": "ours"},
+        {"path": "relative/file", "content": "theirs"},
+        {"path": "link/new", "state": "link", "target": "anywhere"},
+        {"path": "link/file", "state": "absent"},
+        {"path": "second", "content": "theirs"},
+    ],
+    ids=lambda entry: f"{entry['path']}-{entry.get('state', 'file')}",
+)
+def test_root_follows_no_link_that_others_may_set(
+    converge: Converge, foreign: Path, tmp_path: Path, entry: dict[str, Any]
+) -> None:
+    before, mode = everything(tmp_path), mode_of(tmp_path / "victim")
+    answer = converge(files=[{"mode": "0700", **entry, "path": str(foreign / entry["path"])}])
+    assert "link" in answer["msg"] or "second name" in answer["msg"]
+    assert everything(tmp_path) == before
+    assert (mode_of(tmp_path / "victim"), mode_of(tmp_path / "victim/file")) == (mode, "0644")
+
+
+def test_a_link_set_while_root_is_at_work_leads_it_nowhere_else(
+    converge: Converge, foreign: Path, tmp_path: Path
+) -> None:
+    """Whoever may write into the folder exchanges what is in it just before the file is put in place."""
+    (foreign / ".ssh").mkdir()
+    swap = f"mv {foreign}/.ssh {foreign}/old && ln -s {tmp_path}/victim {foreign}/.ssh"
+    entry = {"path": str(foreign / ".ssh/authorized_keys"), "content": "ours", "mode": "0600"}
+    converge(files=[{**entry, "validate": ["sh", "-c", swap, "swap", "%s"]}])
+    assert [path.name for path in (tmp_path / "victim").iterdir()] == ["file"]
+    assert (foreign / "old/authorized_keys").read_text() == "ours"
+
+
+def test_a_link_in_a_folder_of_roots_alone_is_followed(
+    converge: Converge, module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As /var/run and /bin are links."""
+    monkeypatch.setattr(module, "is_ours_alone", lambda _: True)
+    (tmp_path / "big/disk").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("big/../big/disk")
+    (tmp_path / "turn").symlink_to("turn")
+    converge(files=[{"path": str(tmp_path / "link/a"), "content": "x", "mode": "0644"}])
+    assert (tmp_path / "big/disk/a").read_text() == "x"
+    assert converge(files=[{"path": str(tmp_path / "turn/a"), "content": "x", "mode": "0644"}])["failed"]
+
+
+def test_no_folder_stays_open(converge: Converge, foreign: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    converge(files=[{"path": str(foreign / "a/b/c"), "content": "x", "mode": "0644"}], check=[["false"]])
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert not (foreign / "a").exists()
+
+
 def test_half_a_key_is_completed_and_a_key_is_never_replaced(converge: Converge, tmp_path: Path) -> None:
     keys = [{"path": str(tmp_path / "k")}]
     public = converge(keys=keys)["public_keys"][str(tmp_path / "k")]

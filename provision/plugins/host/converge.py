@@ -65,6 +65,12 @@ class Ledger:
         self.diffs = []
         self.touched = set()
         self.undo = []
+        self.held = []
+
+    def close(self):
+        """Lets go of the folders that were held open."""
+        while self.held:
+            os.close(self.held.pop())
 
     def add(self, sentence, diff=None):
         """Notes one change; without a diff of its own the sentence is the diff."""
@@ -269,10 +275,110 @@ def authorized_keys_of(user):
 # Files
 
 
-def attributes(path):
-    """Mode, owner and group as numbers, without following a link."""
-    seen = os.lstat(path)
+def attributes_of(seen):
+    """Mode, owner and group as numbers."""
     return stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid
+
+
+def opened(path, flags=0):
+    """A descriptor of what is at the path itself: no link is followed, nor a file taken for ours that others linked."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+    seen = os.fstat(descriptor)
+    if is_held(path) and stat.S_ISREG(seen.st_mode) and seen.st_nlink > 1:
+        os.close(descriptor)
+        raise Failed(f"{path.name} has a second name, and stands where others may give one to any file")
+    return descriptor
+
+
+def content_of(path):
+    """The content and the attributes of a regular file, or None where there is none."""
+    if not stat.S_ISREG(mode_of(path)):
+        return None
+    with os.fdopen(opened(path), "rb") as handle:
+        return handle.read(), attributes_of(os.fstat(handle.fileno()))
+
+
+def mode_of(path):
+    """Kind and mode of what is at the path itself, 0 where there is nothing."""
+    try:
+        return os.lstat(path).st_mode
+    except FileNotFoundError:
+        return 0
+
+
+# Where others may write, a link may be put in the way of whatever root is about to do, at any moment. So a folder on
+# the way to which somebody else may write is held open without following any link, and named by its descriptor.
+
+DESCRIPTORS = f"/proc/{os.getpid()}/fd"  # by number, so that programs that validate a candidate see it as well
+LINKS_AT_MOST = 40
+
+
+def is_held(path):
+    """Whether the path leads over a descriptor: others may write on the way to it."""
+    return str(path).startswith(DESCRIPTORS)
+
+
+def held_at(descriptor):
+    """The name of an open folder that leads nowhere else, whatever happens to its own."""
+    return Path(DESCRIPTORS, str(descriptor))
+
+
+def is_ours_alone(seen):
+    """Whether nobody else may put anything into this folder."""
+    return seen.st_uid in (0, os.geteuid()) and not seen.st_mode & 0o022
+
+
+def secured(folder, ledger, links=0):
+    """A path to the folder that leads nowhere else, whatever others do meanwhile.
+
+    Folders on the way that nobody described are made: root's, and readable. In check mode the answer may name a folder
+    that is still to be made.
+    """
+    where, alone = Path("/"), True
+    for position, name in enumerate(folder.parts[1:], start=2):
+        alone = alone and is_ours_alone(where.stat())
+        step = where / name
+        if stat.S_ISLNK(mode_of(step)):
+            if not alone or links == LINKS_AT_MOST:
+                at = Path(*folder.parts[:position])
+                raise Failed(f"{at} is a link, and root follows no link that others may set")
+            target = where / step.readlink()
+            return secured(target.joinpath(*folder.parts[position:]), ledger, links + 1)
+        if not mode_of(step):
+            if ledger.check:
+                return step.joinpath(*folder.parts[position:])
+            make_parent(step, ledger)
+        where = step if alone else hold(step, ledger)
+    return hold(where, ledger) if alone and not is_ours_alone(where.stat()) else where
+
+
+def hold(folder, ledger):
+    """Keeps the folder open until the end of the step."""
+    ledger.held.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
+    return held_at(ledger.held[-1])
+
+
+def make_parent(folder, ledger):
+    """A folder that nobody described."""
+    make_folder(folder, (0o755, -1, -1))
+    ledger.undo.append(folder.rmdir)
+
+
+def make_folder(path, wanted_attributes):
+    """Makes a folder nobody else gets into before it is as wanted."""
+    path.mkdir(mode=0o700)
+    give(opened(path, os.O_DIRECTORY), wanted_attributes)
+
+
+def give(descriptor, wanted_attributes):
+    """Gives owner, group and mode to what is open, and closes it."""
+    mode, uid, gid = wanted_attributes
+    try:
+        os.fchown(descriptor, uid, gid)
+        if mode != -1:
+            os.fchmod(descriptor, mode)  # after chown, which drops set-user-id bits
+    finally:
+        os.close(descriptor)
 
 
 def number_of(name, lookup, kind, check):
@@ -291,7 +397,7 @@ def number_of(name, lookup, kind, check):
 
 def described_attributes(entry, check):
     """Mode, owner and group asked for; -1 means whatever it is, None means not there yet."""
-    if entry["mode"] is None and entry["state"] != "link":
+    if entry["mode"] is None and entry["state"] in ("file", "directory"):
         raise Failed(f"{entry['path']}: a {entry['state']} needs a mode")
     mode = int(entry["mode"], 8) if entry["mode"] is not None else -1
     return mode, *owner_of(entry, check)
@@ -302,15 +408,6 @@ def owner_of(entry, check):
     uid = number_of(entry["owner"], lambda name: pwd.getpwnam(name).pw_uid, "user", check)
     gid = number_of(entry["group"], lambda name: grp.getgrnam(name).gr_gid, "group", check)
     return uid, gid
-
-
-def make_parents(path, ledger):
-    """Folders on the way that nobody described are root's and readable."""
-    lacking = [parent for parent in path.parents if not parent.is_dir()]
-    for parent in reversed(lacking):
-        parent.mkdir(mode=0o755)
-        parent.chmod(0o755)  # whatever the umask
-        ledger.undo.append(lambda parent=parent: parent.rmdir())
 
 
 def remove(path):
@@ -343,9 +440,13 @@ def written(path, content):
 def folder_beside(path, check):
     """A folder to write a candidate in under its final name; in check mode elsewhere, so that nothing is left."""
     folder = Path(tempfile.mkdtemp(prefix=".converge-", dir=None if check else path.parent))
+    descriptor = opened(folder, os.O_DIRECTORY)
     try:
-        yield folder
+        if not is_ours_alone(os.fstat(descriptor)):
+            raise Failed(f"somebody put a folder of their own in the way of {folder.name}")
+        yield held_at(descriptor) if is_held(folder) else folder
     finally:
+        os.close(descriptor)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -375,11 +476,8 @@ def difference(entry, before, after):
     return {**headers, "before": texts[0], "after": texts[1]}
 
 
-def place(entry, content, wanted_attributes, ledger):
+def place(entry, path, content, wanted_attributes, ledger):
     """Writes beside, gives the attributes, validates, keeps the previous one if asked, and renames."""
-    path = Path(entry["path"])
-    if not ledger.check:
-        make_parents(path, ledger)
     with folder_beside(path, ledger.check) as folder:
         candidate = folder / path.name
         written(candidate, content)
@@ -395,7 +493,7 @@ def place(entry, content, wanted_attributes, ledger):
         if entry["previous"]:
             keep_previous(path, folder)
         if path.is_dir() and not path.is_symlink():
-            raise Failed(f"{path} is a directory where a file is to be")
+            raise Failed(f"{entry['path']} is a directory where a file is to be")
         candidate.replace(path)
         sync_folder(path.parent)
 
@@ -416,10 +514,9 @@ def keep_for_undo(path, ledger):
     if path.is_symlink():
         target = path.readlink()
         ledger.undo.append(lambda: point(path, target))
-    elif path.is_file():
-        content, wishes = path.read_bytes(), attributes(path)
-        ledger.undo.append(lambda: put_back(path, content, wishes))
-    elif not path.exists():
+    elif (found := content_of(path)) is not None:
+        ledger.undo.append(lambda: put_back(path, *found))
+    elif not mode_of(path):
         ledger.undo.append(lambda: os.path.lexists(path) and remove(path))
 
 
@@ -442,21 +539,17 @@ def point(path, target):
         candidate.replace(path)
 
 
-def correct_attributes(entry, wanted_attributes, ledger):
+def correct_attributes(entry, path, is_now, wanted_attributes, ledger):
     """Mode, owner and group of what is there already."""
-    path = Path(entry["path"])
-    compared = zip(("mode", "owner", "group"), wanted_attributes, attributes(path), strict=True)
-    differing = [(name, is_now) for name, wish, is_now in compared if wish not in (-1, is_now)]
+    compared = zip(("mode", "owner", "group"), wanted_attributes, is_now, strict=True)
+    differing = [(name, now) for name, wish, now in compared if wish not in (-1, now)]
     if not differing:
         return
     if not ledger.check:
-        mode, uid, gid = wanted_attributes
-        os.chown(path, uid, gid)
-        if mode != -1:
-            path.chmod(mode)  # after chown, which drops set-user-id bits
-    ledger.touched.add(str(path))
-    words = [f"{name} {show(name, is_now)} → {entry[name]}" for name, is_now in differing]
-    ledger.add(f"{path}: {', '.join(words)}")
+        give(opened(path), wanted_attributes)
+    ledger.touched.add(entry["path"])
+    words = [f"{name} {show(name, now)} → {entry[name]}" for name, now in differing]
+    ledger.add(f"{entry['path']}: {', '.join(words)}")
 
 
 def show(name, number):
@@ -469,82 +562,75 @@ def show(name, number):
         return str(number)
 
 
-def converge_content(entry, content, ledger):
+def converge_content(entry, path, content, wishes, ledger):
     """One regular file."""
-    path = Path(entry["path"])
-    wishes = described_attributes(entry, ledger.check)
-    is_file = path.is_file() and not path.is_symlink()
-    before = path.read_bytes() if is_file else None
-    if is_file and (entry["once"] or before == content):
-        correct_attributes(entry, wishes, ledger)
+    before, now = content_of(path) or (None, None)
+    if before is not None and (entry["once"] or before == content):
+        correct_attributes(entry, path, now, wishes, ledger)
         return
-    if is_file:
-        wishes = tuple(now if wish == -1 else wish for wish, now in zip(wishes, attributes(path), strict=True))
-    place(entry, content, wishes, ledger)
-    ledger.touched.add(str(path))
-    ledger.add(f"wrote {path}", difference(entry, before, content))
+    if now is not None:
+        wishes = tuple(is_now if wish == -1 else wish for wish, is_now in zip(wishes, now, strict=True))
+    place(entry, path, content, wishes, ledger)
+    ledger.touched.add(entry["path"])
+    ledger.add(f"wrote {entry['path']}", difference(entry, before, content))
 
 
-def converge_directory(entry, ledger):
+def converge_directory(entry, path, wishes, ledger):
     """One directory, not what is in it."""
-    path = Path(entry["path"])
-    wishes = described_attributes(entry, ledger.check)
-    if path.is_dir():
-        correct_attributes(entry, wishes, ledger)
+    kind = mode_of(path)
+    if stat.S_ISDIR(kind):
+        correct_attributes(entry, path, attributes_of(os.lstat(path)), wishes, ledger)
         return
-    if os.path.lexists(path):
-        raise Failed(f"{path} is there and is no directory")
+    if kind:
+        raise Failed(f"{entry['path']} is {'a link' if stat.S_ISLNK(kind) else 'there'}, and no directory")
     if not ledger.check:
-        make_parents(path, ledger)
-        mode, uid, gid = wishes
-        path.mkdir(mode=0o700)
-        os.chown(path, uid, gid)
-        path.chmod(mode)
-    ledger.touched.add(str(path))
-    ledger.add(f"made the directory {path}")
+        make_folder(path, wishes)
+    ledger.touched.add(entry["path"])
+    ledger.add(f"made the directory {entry['path']}")
 
 
-def converge_link(entry, ledger):
+def converge_link(entry, path, ledger):
     """One symbolic link."""
-    path, target = Path(entry["path"]), entry["target"]
-    if target is None:
-        raise Failed(f"{path}: a link needs a target")
+    target = entry["target"]
     if path.is_symlink() and path.readlink() == Path(target):
         return
-    if path.is_dir() and not path.is_symlink():
-        raise Failed(f"{path} is a directory where a link is to be")
+    if stat.S_ISDIR(mode_of(path)):
+        raise Failed(f"{entry['path']} is a directory where a link is to be")
     if not ledger.check:
-        make_parents(path, ledger)
         keep_for_undo(path, ledger)
         point(path, target)
-    ledger.touched.add(str(path))
-    ledger.add(f"pointed {path} to {target}")
+    ledger.touched.add(entry["path"])
+    ledger.add(f"pointed {entry['path']} to {target}")
 
 
-def converge_absence(entry, ledger):
+def converge_absence(entry, path, ledger):
     """What must not be there."""
-    path = Path(entry["path"])
-    if not os.path.lexists(path):
-        return
     if not ledger.check:
         keep_for_undo(path, ledger)
         remove(path)
-    ledger.touched.add(str(path))
-    ledger.add(f"removed {path}")
+    ledger.touched.add(entry["path"])
+    ledger.add(f"removed {entry['path']}")
 
 
 def converge_entry(entry, contents, ledger):
     """Whatever state the entry asks for."""
-    if not Path(entry["path"]).is_absolute() or entry["path"] != os.path.normpath(entry["path"]):
+    described = Path(entry["path"])
+    if not described.is_absolute() or entry["path"] != os.path.normpath(entry["path"]):
         raise Failed(f"{entry['path']}: a path begins with / and is written plainly")
+    if entry["state"] == "absent" and not os.path.lexists(described):
+        return
+    if entry["state"] == "link" and entry["target"] is None:
+        raise Failed(f"{described}: a link needs a target")
+    wishes = described_attributes(entry, ledger.check)
+    path = secured(described.parent, ledger) / described.name
     if entry["state"] == "file":
-        converge_content(entry, base64.b64decode(contents[entry["path"]]), ledger)
+        converge_content(entry, path, base64.b64decode(contents[entry["path"]]), wishes, ledger)
     elif entry["state"] == "directory":
-        converge_directory(entry, ledger)
+        converge_directory(entry, path, wishes, ledger)
     elif entry["state"] == "link":
-        converge_link(entry, ledger)
+        converge_link(entry, path, ledger)
     else:
-        converge_absence(entry, ledger)
+        converge_absence(entry, path, ledger)
 
 
 def apply_fragment(path, ledger):
@@ -921,6 +1007,8 @@ def answer_to(request):
         answer["public_keys"] = converge(request["described"], ledger)
     except (Failed, OSError) as failure:
         answer = {"failed": True, "msg": str(failure)}
+    finally:
+        ledger.close()
     if ledger.changes and not request["check"]:
         syslog.openlog("rota-converge")
         syslog.syslog("; ".join(ledger.changes)[:2000])
