@@ -130,13 +130,18 @@ def test_what_was_changed_by_hand_is_put_right(estate: labs.Lab, play: Play) -> 
     play("verify", hosts="backup")
 
 
-def test_a_host_whose_provisioning_was_killed_between_file_and_unit_is_finished_by_the_next(
+def test_a_host_whose_provisioning_stopped_between_file_and_unit_is_finished_by_the_next(
     estate: labs.Lab, play: Play
 ) -> None:
     """The file is as described already, and the unit still runs with the one before."""
-    defaults = "/etc/default/prometheus-node-exporter"
-    estate.run("backup", ["touch", defaults])
-    assert "restarted prometheus-node-exporter.service" in play("site", "--diff", "--tags", "metrics", hosts="backup")
+    unit = "prometheus-node-exporter.service"
+    drop_in = f"/run/systemd/system/{unit}.d/refuses.conf"
+    estate.run("backup", ["sh", "-c", f"mkdir -p ${{0%/*}}; printf '[Service]\nExecStartPre=false\n' > $0", drop_in])
+    estate.run("backup", ["sh", "-c", "echo >> /etc/default/prometheus-node-exporter"])
+    play("site", "--tags", "metrics", hosts="backup", code=2)
+    estate.run("backup", ["rm", drop_in])
+    estate.run("backup", ["systemctl", "daemon-reload"])
+    assert f"restarted {unit}" in play("site", "--diff", "--tags", "metrics", hosts="backup")
     assert totals(play("site", "--tags", "metrics", hosts="backup"), "changed") == {"backup": 0}
 
 
@@ -212,6 +217,16 @@ def test_ssh_settings_that_lock_the_operator_out_return_by_themselves(estate: la
     estate.run("backup", ["systemctl", "start", "rota-ssh-return.service"])
     assert estate.run("backup", ["cat", drop_in]).stdout == before
     play("site", "--tags", "ssh", hosts="backup")
+
+
+def test_the_net_is_spread_though_the_run_before_died_between_settings_and_sshd(estate: labs.Lab, play: Play) -> None:
+    """What such a run leaves is its note; the settings are as described, and sshd may still have those before."""
+    note = "echo /etc/ssh/sshd_config.d/10-rota.conf > /var/lib/rota-converge/ssh"
+    estate.run("backup", ["sh", "-c", note])
+    said = play("site", "--diff", "--tags", "ssh", hosts="backup")
+    assert said.index("restarted rota-ssh-return.timer") < said.index("reloaded ssh.service")
+    assert estate.run("backup", ["systemctl", "is-active", "rota-ssh-return.timer"], check=False).returncode != 0
+    assert totals(play("site", "--tags", "ssh", hosts="backup"), "changed") == {"backup": 0}
 
 
 def test_an_unsupported_system_is_refused_with_a_sentence(estate: labs.Lab, play: Play, tmp_path: Path) -> None:

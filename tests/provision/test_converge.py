@@ -6,7 +6,6 @@ import json
 import stat
 import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -41,6 +40,13 @@ def arguments() -> dict[str, Any]:
     return found
 
 
+@pytest.fixture(autouse=True)
+def no_notes_of_this_machine(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.setattr(module, "NOTES", tmp_path_factory.mktemp("state") / "notes")
+
+
 @pytest.fixture
 def converge(module: ModuleType, arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Converge:
     """Checks a description as the action would, and runs the host's program in this process."""
@@ -57,7 +63,8 @@ def converge(module: ModuleType, arguments: dict[str, Any], monkeypatch: pytest.
         validated = validator(arguments).validate({**described, "files": files, "postgres": {}})
         if validated.error_messages:
             return {"failed": True, "msg": "; ".join(validated.error_messages)}
-        request = {"described": {**validated.validated_parameters, "contents": contents}, "check": dry, "diff": diff}
+        parameters = {**validated.validated_parameters, "contents": contents}
+        request = {"concern": "tested", "described": parameters, "check": dry, "diff": diff}
         answer: dict[str, Any] = json.loads(json.dumps(module.answer_to(request)))
         return answer
 
@@ -367,8 +374,6 @@ SHOWN = {
     "LoadState": "loaded",
     "ActiveState": "active",
     "UnitFileState": "enabled",
-    "InactiveExitTimestamp": "Sun 2026-11-22 03:00:00.000000 UTC",
-    "StateChangeTimestamp": "Sun 2026-11-22 03:00:00.000000 UTC",
     "ConditionResult": "yes",
     "ConditionTimestamp": "Sun 2026-11-22 03:00:00.000000 UTC",
 }
@@ -405,15 +410,56 @@ def test_a_unit_restarts_when_its_file_was_written(orders: Callable[..., list[st
     assert orders({"restarted_by": ["/etc/x"]}, {"/etc/x"}) == [f"restart -- {NAME}"]
 
 
-def test_a_unit_older_than_its_file_restarts_though_this_run_wrote_nothing(
-    orders: Callable[..., list[str]], tmp_path: Path
+def test_what_a_killed_run_had_changed_is_taken_up_by_the_next(
+    converge: Converge, module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    file = tmp_path / "x"
-    file.touch()
-    began = datetime.fromtimestamp(file.stat().st_mtime - 1, UTC)
-    moment = f"{began:%a %Y-%m-%d %H:%M:%S.%f} UTC"
-    assert orders({"restarted_by": [str(file)]}, InactiveExitTimestamp=moment) == [f"restart -- {NAME}"]
-    assert orders({"reloaded_by": [str(file)]}, StateChangeTimestamp=moment) == [f"reload-or-restart -- {NAME}"]
+    """However it was killed, and whatever systemd still knows of the unit: it may have forgotten, or never run it."""
+    told: list[str] = []
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def tell(argv: list[str]) -> str:
+        told.append(" ".join(argv[1:]))
+        return ""
+
+    path = str(tmp_path / "x.conf")
+    step: dict[str, Any] = {
+        "files": [{"path": path, "content": "new", "mode": "0644"}],
+        "units": [
+            {"name": "net.timer", "restarted_by": [path]},
+            {"name": NAME, "state": "started", "reloaded_by": [path]},
+        ],
+    }
+    with monkeypatch.context() as killed:
+        killed.setattr(module, "converge_units", die)
+        with pytest.raises(KeyboardInterrupt):
+            converge(**step)
+    states = {"net.timer": "inactive", NAME: "active"}
+    monkeypatch.setattr(module, "shown", lambda names: {one: {**SHOWN, "ActiveState": states[one]} for one in names})
+    monkeypatch.setattr(module, "output_of", tell)
+    foretold = converge(dry=True, **step)
+    assert told == []
+    assert converge(**step)["changes"] == foretold["changes"]
+    assert told == ["restart -- net.timer", f"reload-or-restart -- {NAME}"]
+    assert not converge(**step)["changed"]
+
+
+def test_what_a_unit_refused_to_take_up_is_offered_again(
+    converge: Converge, module: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "x.conf")
+    step: dict[str, Any] = {
+        "files": [{"path": path, "content": "new", "mode": "0644"}],
+        "units": [{"name": NAME, "restarted_by": [path]}],
+    }
+    monkeypatch.setattr(module, "shown", lambda names: dict.fromkeys(names, SHOWN))
+    with monkeypatch.context() as refusing:
+        refusing.setattr(module, "end_of_journal", lambda _: "")
+        refusing.setattr(module, "output_of", lambda argv: (_ for _ in ()).throw(module.Failed("refused")))
+        assert converge(**step)["failed"]
+    monkeypatch.setattr(module, "output_of", lambda argv: "")
+    assert converge(**step)["changes"] == [f"restarted {NAME}, for {path} changed"]
 
 
 def test_systemd_reads_its_files_again_before_it_is_told_anything(orders: Callable[..., list[str]]) -> None:

@@ -93,7 +93,13 @@ class ActionModule(ActionBase):
 
     def _on_host(self, described: dict[str, Any]) -> dict[str, Any]:
         """The program and then the request go through the session's input; nothing of them is in an argument or log."""
-        request = {"described": described, "check": self._task.check_mode, "diff": self._task.diff}
+        concern = self._task._role.get_name() if self._task._role else "another"
+        request = {
+            "concern": concern,
+            "described": described,
+            "check": self._task.check_mode,
+            "diff": self._task.diff,
+        }
         program = PROGRAM.read_bytes()
         said = self._low_level_execute_command(
             shlex.join([INTERPRETER, "-I", "-c", BOOTSTRAP]),

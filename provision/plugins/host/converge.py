@@ -21,7 +21,6 @@ import syslog
 import tempfile
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 UNIT_FOLDERS = (
@@ -34,10 +33,8 @@ PACKAGE_LISTS = Path("/var/lib/apt/lists")
 LISTS_FRESH_FOR = 24 * 3600  # seconds
 APT_WAITS = 300  # seconds; a host's own unattended upgrade may hold the lock meanwhile
 LARGEST_DIFF = 256 * 1024  # bytes
-SHOWN = (
-    "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,"
-    "InactiveExitTimestamp,StateChangeTimestamp,ConditionResult,ConditionTimestamp"
-)
+SHOWN = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload,ConditionResult,ConditionTimestamp"
+NOTES = Path("/var/lib/rota-converge")  # paths that were changed and that their units have not taken up yet
 
 
 class Failed(Exception):
@@ -57,15 +54,38 @@ def output_of(argv, *, extra_environment=None):
 
 
 class Ledger:
-    """What was changed, what it looked like, and whether anything may be changed at all."""
+    """What was changed, what it looked like, and whether anything may be changed at all.
 
-    def __init__(self, check):
+    What a run of this concern touched before it was killed, or before a unit refused, counts as touched by the next:
+    it stands in the concern's note from before it is changed until every unit has taken it up.
+    """
+
+    def __init__(self, check, concern="another"):
         self.check = check
         self.changes = []
         self.diffs = []
-        self.touched = set()
+        self.note = NOTES / concern
+        self.touched = set(self.note.read_text().splitlines()) if self.note.exists() else set()
         self.undo = []
         self.held = []
+
+    def touch(self, path):
+        """To be told before the path is changed."""
+        if path in self.touched:
+            return
+        self.touched.add(path)
+        if not self.check:
+            NOTES.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.note, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(descriptor, "w") as note:
+                note.write(f"{path}\n")
+                note.flush()
+                os.fsync(descriptor)
+
+    def settle(self):
+        """Every unit has taken up what was touched."""
+        if not self.check:
+            self.note.unlink(missing_ok=True)
 
     def close(self):
         """Lets go of the folders that were held open."""
@@ -487,6 +507,7 @@ def place(entry, path, content, wanted_attributes, ledger):
         candidate.chmod(mode)
         if entry["validate"]:
             validate(entry, candidate, ledger.check)
+        ledger.touch(entry["path"])
         if ledger.check:
             return
         keep_for_undo(path, ledger)
@@ -545,9 +566,9 @@ def correct_attributes(entry, path, is_now, wanted_attributes, ledger):
     differing = [(name, now) for name, wish, now in compared if wish not in (-1, now)]
     if not differing:
         return
+    ledger.touch(entry["path"])
     if not ledger.check:
         give(opened(path), wanted_attributes)
-    ledger.touched.add(entry["path"])
     words = [f"{name} {show(name, now)} → {entry[name]}" for name, now in differing]
     ledger.add(f"{entry['path']}: {', '.join(words)}")
 
@@ -571,7 +592,6 @@ def converge_content(entry, path, content, wishes, ledger):
     if now is not None:
         wishes = tuple(is_now if wish == -1 else wish for wish, is_now in zip(wishes, now, strict=True))
     place(entry, path, content, wishes, ledger)
-    ledger.touched.add(entry["path"])
     ledger.add(f"wrote {entry['path']}", difference(entry, before, content))
 
 
@@ -583,9 +603,9 @@ def converge_directory(entry, path, wishes, ledger):
         return
     if kind:
         raise Failed(f"{entry['path']} is {'a link' if stat.S_ISLNK(kind) else 'there'}, and no directory")
+    ledger.touch(entry["path"])
     if not ledger.check:
         make_folder(path, wishes)
-    ledger.touched.add(entry["path"])
     ledger.add(f"made the directory {entry['path']}")
 
 
@@ -596,19 +616,19 @@ def converge_link(entry, path, ledger):
         return
     if stat.S_ISDIR(mode_of(path)):
         raise Failed(f"{entry['path']} is a directory where a link is to be")
+    ledger.touch(entry["path"])
     if not ledger.check:
         keep_for_undo(path, ledger)
         point(path, target)
-    ledger.touched.add(entry["path"])
     ledger.add(f"pointed {entry['path']} to {target}")
 
 
 def converge_absence(entry, path, ledger):
     """What must not be there."""
+    ledger.touch(entry["path"])
     if not ledger.check:
         keep_for_undo(path, ledger)
         remove(path)
-    ledger.touched.add(entry["path"])
     ledger.add(f"removed {entry['path']}")
 
 
@@ -671,9 +691,10 @@ def converge_certificate(certificate, ledger):
     path, key = Path(certificate["path"]), Path(certificate["key"])
     if key.exists() and certificate_holds(path, certificate["days_left"]):
         return
+    for made in (key, path):
+        ledger.touch(str(made))
     if not ledger.check:
         make_certificate(certificate, path, key)
-    ledger.touched.update((str(path), str(key)))
     ledger.add(f"made the certificate {path}")
 
 
@@ -740,32 +761,16 @@ def make_key(key, path, public):
 # Units
 
 
-def moment(text):
-    """Seconds since the epoch of what systemd shows, 0 where it shows nothing."""
-    if not text:
-        return 0.0
-    return datetime.strptime(text, "%a %Y-%m-%d %H:%M:%S.%f UTC").replace(tzinfo=UTC).timestamp()
-
-
 def shown(names):
     """The properties of each unit, from one question."""
-    answer = output_of(["systemctl", "show", "--timestamp=us+utc", f"--property={SHOWN}", "--", *names])
+    answer = output_of(["systemctl", "show", f"--property={SHOWN}", "--", *names])
     blocks = [dict(line.split("=", 1) for line in block.splitlines()) for block in answer.strip().split("\n\n")]
     return dict(zip(names, blocks, strict=True))
 
 
-def concerned(patterns, since, ledger):
-    """The first path that was changed by this step, or later than the unit took it up.
-
-    The second catches a step that was killed, or refused by another unit, between the file and the unit.
-    """
-    for pattern in patterns:
-        hit = next((path for path in sorted(ledger.touched) if fnmatch.fnmatch(path, pattern)), None)
-        if hit is not None:
-            return hit
-        if since and os.path.lexists(pattern) and since < os.lstat(pattern).st_mtime <= time.time():
-            return pattern
-    return None
+def concerned(patterns, ledger):
+    """The first of the touched paths that a unit names."""
+    return next((path for path in sorted(ledger.touched) if any(fnmatch.fnmatch(path, one) for one in patterns)), None)
 
 
 def end_of_journal(name):
@@ -823,15 +828,14 @@ def converge_activity(unit, properties, ledger):
         if is_active:
             command_unit("stop", name, ledger, f"stopped {name}")
         return
-    began, changed = moment(properties["InactiveExitTimestamp"]), moment(properties["StateChangeTimestamp"])
-    restarter = concerned(unit["restarted_by"], began, ledger)
-    reloader = concerned(unit["reloaded_by"], changed if is_active else 0, ledger)
+    restarter = concerned(unit["restarted_by"], ledger)
+    reloader = concerned(unit["reloaded_by"], ledger)
     if restarter and (is_active or unit["state"] == "started" or unit["state"] is None):
-        command_unit("restart", name, ledger, f"restarted {name}, for {restarter} is newer")
+        command_unit("restart", name, ledger, f"restarted {name}, for {restarter} changed")
     elif not is_active and unit["state"] == "started":
         start(name, properties, ledger)
     elif reloader and is_active:
-        command_unit("reload-or-restart", name, ledger, f"reloaded {name}, for {reloader} is newer")
+        command_unit("reload-or-restart", name, ledger, f"reloaded {name}, for {reloader} changed")
 
 
 def needs_reload(before, ledger):
@@ -994,6 +998,7 @@ def converge(parameters, ledger):
     converge_files([*files, *parameters["files"]], contents, parameters["check"], ledger)
     public_keys = {key["path"]: converge_key(key, ledger) for key in parameters["keys"]}
     converge_units(parameters["units"], ledger)
+    ledger.settle()
     if parameters["postgres"] and any(parameters["postgres"].values()):
         converge_postgres(parameters["postgres"], ledger)
     return public_keys
@@ -1001,7 +1006,7 @@ def converge(parameters, ledger):
 
 def answer_to(request):
     """The result of the step: what was, or in check mode would be, changed, or why it failed."""
-    ledger = Ledger(request["check"])
+    ledger = Ledger(request["check"], request["concern"])
     answer = {"failed": False}
     try:
         answer["public_keys"] = converge(request["described"], ledger)
