@@ -11,6 +11,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import socketserver
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+
+from rota.core.record import DeployRecord, parse_record
 
 PROGRAM = Path(__file__).parents[2] / "roles/agent/files/rota-release"
 A, B, C, D = (f"2026010{day}T000000Z-{digit * 12}" for day, digit in enumerate("abcd", start=1))
@@ -67,6 +70,13 @@ WantedBy=multi-user.target
 # /etc/systemd/system/rota-diary.service.d/memory.conf
 [Service]
 MemoryMax=512M
+"""
+
+SYNC_UNIT = """[Service]
+Type=oneshot
+User=rota-diary
+LoadCredential=diary_admin_password:/etc/rota/credentials/diary_admin_password
+ExecStart={link}/venv/bin/rota-diary sync
 """
 
 
@@ -158,6 +168,7 @@ class Host:
         (self.root / "etc/systemd/system").mkdir(parents=True, exist_ok=True)
         (self.root / "etc/systemd/system/rota-diary.service").write_text("")
         (self.programs / "rota-diary.service").write_text(DIARY_UNIT.format(link=self.opt / "current"))
+        (self.programs / "rota-diary-sync.service").write_text(SYNC_UNIT.format(link=self.opt / "current"))
 
 
 def release_json(release: str, extras: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -263,12 +274,14 @@ def test_a_killed_installation_leaves_no_release_and_can_be_begun_again(host: Ho
 @pytest.mark.parametrize("largest_file", [2_000, 100_000])
 def test_a_full_disk_leaves_nothing_half(host: Host, bundle: Callable[..., str], largest_file: int) -> None:
     """A limit on files stands for the disk: writing fails in the same places, needs no rights, and ends by itself."""
-    argv = ["/usr/bin/prlimit", f"--fsize={largest_file}", *host.argv("install", bundle())]
+    path = bundle()
+    argv = ["/usr/bin/prlimit", f"--fsize={largest_file}", *host.argv("install", path)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
 
     assert done.returncode == 2, done.stdout + done.stderr
     assert json.loads(done.stdout)["error"] == "NoSpace", done.stdout
     assert host.names == set()
+    assert not Path(path).exists()
 
 
 @pytest.mark.parametrize(
@@ -415,6 +428,70 @@ def test_arming_again_after_the_switch_keeps_the_way_back(host: Host) -> None:
     host.ask("return")
 
     assert host.current == A
+
+
+@pytest.mark.parametrize("steps", [("arm",), ("arm", "switch")], ids=" and ".join)
+def test_the_way_back_never_leads_to_a_release_that_nobody_confirmed(host: Host, steps: tuple[str, ...]) -> None:
+    """B was switched to by a deploy that died; while it waits to be confirmed C is deployed and is left alone too."""
+    for release in (A, B, C):
+        host.put(release)
+    host.use(A)
+    host.ask("arm", B)
+    host.ask("switch", B)
+    for step in steps:
+        host.ask(step, C)
+
+    host.ask("return")
+
+    assert host.current == A
+    assert host.records()[0]["previous"] == (C if "switch" in steps else B)
+    assert host.ask("status")["armed"] is None
+
+
+def test_a_third_deploy_in_a_row_that_dies_goes_back_to_the_confirmed_release_as_well(host: Host) -> None:
+    for release in (A, B, C, D):
+        host.put(release)
+    host.use(A)
+    for release in (B, C, D):
+        host.ask("arm", release)
+        host.ask("switch", release)
+
+    host.ask("return")
+
+    assert host.current == A
+
+
+def test_going_back_passes_over_a_release_that_nobody_confirmed(host: Host) -> None:
+    for release in (A, B, C):
+        host.put(release)
+    host.use(A)
+    host.ask("arm", B)
+    host.ask("switch", B)
+    host.use(C)
+
+    host.ask("rollback")
+
+    assert host.current == A
+
+
+@pytest.mark.parametrize("steps", [("arm",), ("arm", "switch")], ids=" and ".join)
+def test_the_confirmed_release_can_be_deployed_again_over_one_that_nobody_confirmed(
+    host: Host, steps: tuple[str, ...]
+) -> None:
+    for release in (A, B, C):
+        host.put(release)
+    host.use(C)
+    host.use(A)
+    host.ask("arm", B)
+    host.ask("switch", B)
+    for step in steps:
+        host.ask(step, A)
+
+    host.ask("return")
+
+    assert host.current == A
+    host.ask("rollback")
+    assert host.current == C
 
 
 def test_units_are_synced_by_the_code_that_is_switched_to(host: Host) -> None:
@@ -640,6 +717,27 @@ def test_a_release_with_an_open_run_is_never_removed(host: Host) -> None:
     assert names[1] not in host.names
 
 
+def test_nothing_that_a_task_leaves_among_the_run_records_stops_a_deploy(host: Host) -> None:
+    names = many(host, 2)
+    folder = host.root / "var/lib/rota/spool/running"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "pipe.json")
+    (folder / "folder.json").mkdir()
+    (folder / "loop.json").symlink_to("loop.json")
+    (folder / "bytes.json").write_bytes(b"\xff\xfe")
+    (folder / "deep.json").write_text("[" * 100_000)
+    (folder / "text.json").write_text('"release"')
+    with socket.socket(socket.AF_UNIX) as listening:
+        here = Path.cwd()
+        os.chdir(folder)  # a socket's path may not be long
+        listening.bind("socket.json")
+        os.chdir(here)
+
+    host.ask("prune", "--keep", "1")
+
+    assert host.names == set(names)
+
+
 def test_a_release_of_a_running_process_is_never_removed(host: Host) -> None:
     names = many(host, 4)
     program = host.releases / names[0] / "venv/bin/wait"
@@ -770,6 +868,21 @@ def test_migrations_run_as_the_diary_does_and_their_failure_shows_why(diary_host
     assert "User=rota-diary\n" in unit
 
 
+def test_only_the_sync_after_migrations_may_read_the_first_password(diary_host: Host) -> None:
+    diary_host.put(A)
+    script = f'if [ "$1" = start ]; then cp {diary_host.root}/run/systemd/system/$2 {diary_host.programs}; fi\n'
+    diary_host.play("systemctl", SYSTEMCTL + script)
+
+    diary_host.ask("migrate", A)
+
+    migrating, syncing = (
+        (diary_host.programs / f"rota-diary-{word}-{A[-12:]}.service").read_text() for word in ("migrate", "sync")
+    )
+    assert "diary_admin_password" in syncing
+    assert "diary_admin_password" not in migrating
+    assert f"ExecStart={diary_host.releases}/{A}/venv/bin/rota-diary sync\n" in syncing
+
+
 def test_the_database_is_copied_first_and_five_copies_are_kept(diary_host: Host) -> None:
     diary_host.put(A)
     for _ in range(2):
@@ -827,6 +940,67 @@ def test_a_deploy_is_written_down_once(host: Host) -> None:
         *("version", "kind", "id", "host", "environment", "action", "release", "commit", "ref", "who"),
         *("started", "ended", "duration", "status", "reason", "previous"),
     }
+
+
+@pytest.mark.parametrize("release", [A, D], ids=["installed", "never installed"])
+def test_the_diary_understands_whatever_is_written_down(host: Host, release: str) -> None:
+    """Also of a deploy that failed early, long reasons in any script, and an operator whose clock is ahead."""
+    host.put(A)
+    words = ("--action", "deploy", "--status", "failed", "--release", release, "--who", "é" * 300, "--ref", "v" * 300)
+
+    host.ask("record", *words, "--reason", "…\udcff" * 2000, "--started", "2100-01-01T00:00:00Z")
+
+    [record] = host.records()
+    read = parse_record(record)
+    assert isinstance(read, DeployRecord)
+    assert read.commit == ("a" * 36 + "0000" if release == A else "")
+    assert read.duration == 0
+    for text, most in ((read.who, 200), (read.ref, 255), (read.reason, 2000)):
+        assert most - 4 < len(text.encode()) <= most
+
+
+def test_a_record_bears_the_name_that_the_agents_records_bear(host: Host) -> None:
+    template = (PROGRAM.parents[1] / "templates/agent.yml.j2").read_text()
+    text = template.replace("{{ inventory_hostname }}", "library-north.example")
+    (host.root / "etc/rota/agent.yml").write_text(text)
+    host.put(A)
+
+    host.ask("record", "--action", "deploy", "--status", "succeeded", "--release", A, "--who", "ann@desk")
+
+    assert [record["host"] for record in host.records()] == ["library-north.example"]
+    assert host.ask("status")["host"] == "library-north.example"
+
+
+def test_the_spool_is_written_to_with_its_owners_rights(diary_host: Host) -> None:
+    """Else its owner could plant a link there, and root would write or give away what the link names."""
+    diary_host.put(A)
+    spool = diary_host.root / "var/lib/rota/spool"
+    if os.geteuid() == 0:
+        os.chown(spool, 65534, 65534)
+    owner = spool.stat().st_uid
+    told = diary_host.root / "told"
+    words = ("record", "--action", "deploy", "--status", "succeeded", "--release", A, "--who", "ann@desk")
+    child = os.fork()
+    if child == 0:
+        seen: list[str] = []
+
+        def note(event: str, about: tuple[Any, ...]) -> None:
+            is_act = event in ACTS or (event == "open" and isinstance(about[2], int) and about[2] & os.O_WRONLY)
+            if event == "os.chown" or (is_act and str(spool) + "/" in str(about[0])):
+                seen.append(f"{event} {os.geteuid()}")
+
+        sys.addaudithook(note)
+        with redirect_stdout(io.StringIO()):
+            code = rota_release.main(diary_host.argv(*words)[3:])
+        told.write_text("\n".join(seen))
+        os._exit(code)
+
+    assert os.waitpid(child, 0)[1] == 0
+    assert set(told.read_text().splitlines()) == {
+        f"{act} {owner}" for act in ("os.mkdir", "os.remove", "open", "os.rename")
+    }
+    [path] = (spool / "done").iterdir()
+    assert (path.stat().st_uid, path.stat().st_mode & 0o777) == (owner, 0o640)
 
 
 def test_ids_of_records_are_ordered_by_time_and_of_version_seven(host: Host) -> None:

@@ -236,3 +236,9 @@ def test_the_diary_is_exposed_to_little(tmp_path: Path) -> None:
         check=False,
     )
     assert asked.returncode == 0, asked.stdout.splitlines()[-1]
+
+
+def test_only_the_sync_of_the_diary_may_read_the_first_password() -> None:
+    units = (ROOT / "roles").glob("*/templates/*.service.j2")
+
+    assert [path.name for path in units if "=diary_admin_password:" in path.read_text()] == ["diary-sync.service.j2"]
