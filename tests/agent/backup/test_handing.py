@@ -25,7 +25,7 @@ def dump(tmp_path: Path) -> Found:
     file = tmp_path / "library.dump"
     file.write_bytes(b"all books")
     tables = {"public.book": postgres.Fingerprint(1, "7")}
-    source = Source(Kind.POSTGRESQL, "library", "postgresql/library.dump", 9, sha256=digest(file), tables=tables)
+    source = Source(Kind.POSTGRESQL, "library", 9, sha256=digest(file), tables=tables)
     return Found("production-1", Manifest("production", "production", "", NOW, (source,)), source, file)
 
 

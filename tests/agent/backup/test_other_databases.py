@@ -122,4 +122,4 @@ def test_a_difference_is_told_in_words() -> None:
         "c was not there before",
     ]
     with pytest.raises(restoring.NotAsRecorded, match="a is missing"):
-        restoring.require_as_recorded(Source(Kind.SQLITE, "n", "p", 1, tables={"a": one}), {})
+        restoring.require_as_recorded(Source(Kind.SQLITE, "n", 1, tables={"a": one}), {})

@@ -6,7 +6,6 @@ The passphrase reaches borg through a pipe (`BORG_PASSPHRASE_FD`), so it is in n
 import json
 import os
 import pwd
-import re
 import shlex
 import subprocess
 import tempfile
@@ -22,7 +21,6 @@ from rota.core.errors import RotaError
 LOCK_WAIT = 600  # seconds an hourly backup waits for the store's own work, and the other way round
 # Exit 1 is a warning: a file changed while it was read. What must be in the archive is confirmed afterwards.
 WARNING = 1
-PRUNED = re.compile(r"Would prune:\s+(\S+)")
 
 
 class BorgFailed(RotaError):
@@ -96,23 +94,12 @@ class Created:
     warnings: tuple[str, ...] = ()  # files that changed, vanished or could not be read meanwhile
 
 
-@dataclass(frozen=True)
-class Keep:
-    """How many archives stay for each period; borg keeps the last one of each."""
+def command(*words: str, given: Sequence[str] = ()) -> list[str]:
+    """A borg command that waits for the repository's lock and says what it has to say as JSON lines.
 
-    hourly: int = 48
-    daily: int = 14
-    weekly: int = 8
-    monthly: int = 12
-
-    def options(self) -> list[str]:
-        """As options of `borg prune`."""
-        return [f"--keep-{period}={number}" for period, number in vars(self).items()]
-
-
-def command(*words: str) -> list[str]:
-    """A borg command that waits for the repository's lock and says what it has to say as JSON lines."""
-    return ["borg", "--log-json", f"--lock-wait={LOCK_WAIT}", *words]
+    `given` are names and paths. They may come from a sender, so none of them is ever taken for an option.
+    """
+    return ["borg", "--log-json", f"--lock-wait={LOCK_WAIT}", *words, *(["--", *given] if given else [])]
 
 
 def init_command() -> list[str]:
@@ -123,39 +110,34 @@ def init_command() -> list[str]:
 def create_command(name: str, paths: Sequence[str], excludes: Sequence[str] = ()) -> list[str]:
     """One archive of `paths`, relative to the working folder or absolute."""
     without = [f"--exclude={pattern}" for pattern in excludes]
-    return command("create", "--json", "--compression=auto,zstd", "--exclude-caches", *without, f"::{name}", *paths)
+    return command("create", "--json", "--compression=auto,zstd", *without, given=[f"::{name}", *paths])
 
 
-def list_command() -> list[str]:
-    """Every whole archive, oldest first; checkpoints of interrupted ones are left out."""
-    return command("list", "--json")
+def list_command(*, checkpoints: bool = False) -> list[str]:
+    """Every whole archive, oldest first; checkpoints of interrupted ones only when they are asked for."""
+    return command("list", "--json", *(["--consider-checkpoints"] if checkpoints else []))
 
 
 def contents_command(name: str, paths: Sequence[str]) -> list[str]:
     """What an archive holds of these paths."""
-    return command("list", "--json-lines", f"::{name}", *paths)
+    return command("list", "--json-lines", given=[f"::{name}", *paths])
 
 
 def extract_command(name: str, path: str) -> list[str]:
     """One file of an archive to standard output."""
-    return command("extract", "--stdout", f"::{name}", path)
+    return command("extract", "--stdout", given=[f"::{name}", path])
 
 
 def extract_tree_command(name: str, folder: PurePosixPath) -> list[str]:
     """What is in one folder of an archive into the working folder; owners are found by name, not by number."""
     inside = str(folder).lstrip("/")
-    return command("extract", f"--strip-components={len(PurePosixPath(inside).parts)}", f"::{name}", inside)
-
-
-def prune_command(keep: Keep) -> list[str]:
-    """Ask borg which archives its retention rules would remove."""
-    return command("prune", "--dry-run", "--list", *keep.options())
+    return command("extract", f"--strip-components={len(PurePosixPath(inside).parts)}", given=[f"::{name}", inside])
 
 
 def delete_command(names: Sequence[str]) -> list[str]:
     """Remove archives; their space is freed by `compact`."""
     first, *others = names
-    return command("delete", f"::{first}", *others)
+    return command("delete", given=[f"::{first}", *others])
 
 
 def compact_command() -> list[str]:
@@ -193,10 +175,10 @@ def create(
     return Created(stats["nfiles"], stats["original_size"], stats["deduplicated_size"], outcome.messages)
 
 
-def archives(repository: Repository) -> list[Archive]:
-    """Every whole archive, oldest first. Raises `NoRepository` where there is none."""
-    listed = json.loads(run(repository, list_command()).output)["archives"]
-    return [Archive(one["id"], one["name"], _moment(one["start"])) for one in listed]
+def archives(repository: Repository, *, checkpoints: bool = False) -> list[Archive]:
+    """Every archive, oldest first. Raises `NoRepository` where there is no repository."""
+    found = json.loads(run(repository, list_command(checkpoints=checkpoints)).output)["archives"]
+    return [Archive(one["id"], one["name"], _moment(one["start"])) for one in found]
 
 
 def sizes(repository: Repository, name: str, paths: Sequence[str]) -> dict[str, int]:
@@ -214,12 +196,6 @@ def extract(repository: Repository, name: str, path: str, target: Path) -> None:
 def read(repository: Repository, name: str, path: str) -> bytes:
     """One small file of an archive."""
     return run(repository, extract_command(name, path), may_warn=False).output
-
-
-def prunable(repository: Repository, keep: Keep) -> list[str]:
-    """The names of the archives that the retention rules have no use for."""
-    messages = run(repository, prune_command(keep)).messages
-    return [found[1] for found in map(PRUNED.match, messages) if found]
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import yaml
 
-from rota.adapters.borg import Keep, Repository, Secure
+from rota.adapters.borg import Repository, Secure
 from rota.core.errors import RotaError
 from rota.packs.backup.manifest import Kind
+from rota.packs.backup.retention import Keep
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

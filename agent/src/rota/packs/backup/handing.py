@@ -123,7 +123,7 @@ def fetch(offered: Offer, kind: Kind, name: str, folder: Path) -> Found:
     source = made.named(kind, name)
     if source is None:
         raise NotInBackup(f"{kind} {name}")
-    file = folder / sources.file_name(kind, name)
+    file = folder / manifest.file_name(kind, name)
     if not file.is_file():
         raise FetchFailed(f"another dump than {file.name} is on offer")
     sources.require_whole(source, file)

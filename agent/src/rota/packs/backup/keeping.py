@@ -15,6 +15,8 @@ from rota.core.errors import RotaError
 from rota.packs.backup import ledger as ledgers
 from rota.packs.backup.configuration import NotConfigured, Places, Store
 from rota.packs.backup.ledger import Ledger
+from rota.packs.backup.naming import is_checkpoint
+from rota.packs.backup.retention import Keep, superfluous
 
 REMEMBER_REMOVED = timedelta(days=400)
 TRANSACTION = re.compile(r"transaction (\d+), UTC time (\S+)")
@@ -37,6 +39,7 @@ class Kept:
     folder: Path
     ledger: Ledger
     archives: tuple[borg.Archive, ...]
+    checkpoints: tuple[borg.Archive, ...]
     file: Path
 
     def save(self, ledger: Ledger) -> None:
@@ -63,28 +66,31 @@ def looked_at(store: Store, sender: str, places: Places, now: datetime) -> Itera
     repository = store.open(sender, places)
     with _locked(places, sender) as file:
         before = ledgers.read(file.read_text()) if file.is_file() else Ledger()
-        archives = _archives(repository)
+        archives, checkpoints = _archives(repository, sender)
         folder = store.repository(sender)
-        after = ledgers.look(before, archives, _settings(folder), newest_transaction(folder), now)
-        kept = Kept(sender, repository, folder, after, tuple(archives), file)
+        after = ledgers.look(before, sender, archives, _settings(folder), newest_transaction(folder), now)
+        kept = Kept(sender, repository, folder, after, archives, checkpoints, file)
         kept.save(after)
         yield kept
 
 
-def prune(kept: Kept, keep: borg.Keep, now: datetime) -> list[str]:
-    """Remove what retention has no use for and free its space; returns the names."""
+def prune(kept: Kept, keep: Keep, now: datetime) -> list[str]:
+    """Remove what retention has no use for and free its space; returns the names of the archives."""
     if not kept.archives:
         return []
-    names = borg.prunable(kept.repository, keep)
-    announced = ledgers.removing(kept.ledger, names)
+    archives = superfluous(kept.archives, keep)
+    abandoned = [one for one in kept.checkpoints if one.at < now - ledgers.LONGEST_BACKUP]
+    announced = ledgers.removing(kept.ledger, archives)
     kept.save(announced)
-    if names:
-        borg.run(kept.repository, borg.delete_command(names))
+    if archives or abandoned:
+        borg.run(kept.repository, borg.delete_command([one.name for one in (*archives, *abandoned)]))
+    # Until the compaction all can be brought back, so this is the moment to see that nothing else is gone.
+    left, _ = _archives(kept.repository, kept.sender)
+    after = ledgers.look(announced, kept.sender, left, _settings(kept.folder), newest_transaction(kept.folder), now)
     borg.run(kept.repository, borg.compact_command())
     newest = newest_transaction(kept.folder)
-    after = ledgers.look(announced, borg.archives(kept.repository), announced.settings, newest, now)
-    kept.save(ledgers.forgotten(replace(after, floor=newest), now - REMEMBER_REMOVED))
-    return names
+    kept.save(ledgers.forgotten(replace(after, transaction=newest, floor=newest), now - REMEMBER_REMOVED))
+    return [one.name for one in archives]
 
 
 def check(kept: Kept, *, verify_data: bool) -> None:
@@ -161,12 +167,14 @@ def _locked(places: Places, sender: str) -> Iterator[Path]:
         yield folder / f"{sender}.json"
 
 
-def _archives(repository: borg.Repository) -> list[borg.Archive]:
-    """None where the sender has made no repository yet; the ledger knows whether there must be some."""
+def _archives(repository: borg.Repository, sender: str) -> tuple[tuple[borg.Archive, ...], tuple[borg.Archive, ...]]:
+    """Archives and checkpoints; none where there is no repository yet: the ledger knows whether there must be some."""
     try:
-        return borg.archives(repository)
+        found = borg.archives(repository, checkpoints=True)
     except borg.NoRepository:
-        return []
+        return (), ()
+    checkpoints = tuple(one for one in found if is_checkpoint(sender, one.name))
+    return tuple(one for one in found if one not in checkpoints), checkpoints
 
 
 def _settings(repository: Path) -> str:

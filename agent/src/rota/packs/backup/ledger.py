@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from rota.adapters.borg import Archive
 from rota.core.errors import RotaError
+from rota.packs.backup.naming import is_archive
 
 # An archive is dated when it is begun and seen when it is whole.
 LONGEST_BACKUP = timedelta(hours=6)
@@ -25,6 +26,10 @@ class ArchivesVanished(RotaError):
 
 class DatesForged(RotaError):
     """An archive has a date that cannot be: the sender may have been taken over."""
+
+
+class NameForged(RotaError):
+    """An archive has a name that no backup makes: the sender may have been taken over."""
 
 
 class KeyReplaced(RotaError):
@@ -66,8 +71,10 @@ class Ledger:
         return [entry.name for entry in self.entries if entry.fate is Fate.KEPT]
 
 
-def look(ledger: Ledger, archives: Iterable[Archive], settings: str, transaction: int, now: datetime) -> Ledger:
-    """The ledger after a look at the repository. Raises what must stop every further step."""
+def look(
+    ledger: Ledger, sender: str, archives: Iterable[Archive], settings: str, transaction: int, now: datetime
+) -> Ledger:
+    """The ledger after a look at a sender's repository. Raises what must stop every further step."""
     archives = list(archives)
     if ledger.settings and settings != ledger.settings:
         raise KeyReplaced("`rota backup roll-back` puts back the ones the store remembers")
@@ -75,6 +82,9 @@ def look(ledger: Ledger, archives: Iterable[Archive], settings: str, transaction
     vanished = [entry.name for entry in ledger.entries if entry.fate is Fate.KEPT and entry.id not in present]
     if vanished:
         raise ArchivesVanished(f"{', '.join(vanished)}; `rota backup roll-back` brings them back")
+    forged = [archive.name for archive in archives if not is_archive(sender, archive.name)]
+    if forged:
+        raise NameForged(f"{', '.join(map(repr, forged))}; `rota backup roll-back` puts them aside")
     known = {entry.id for entry in ledger.entries}
     new = [archive for archive in archives if archive.id not in known]
     for archive in new:
@@ -84,13 +94,13 @@ def look(ledger: Ledger, archives: Iterable[Archive], settings: str, transaction
     return replace(ledger, looked_at=now, settings=settings, transaction=transaction, entries=gone + added)
 
 
-def removing(ledger: Ledger, names: Iterable[str]) -> Ledger:
+def removing(ledger: Ledger, archives: Iterable[Archive]) -> Ledger:
     """Written down before archives are removed, so that an interrupted removal blames nobody."""
-    chosen = set(names)
+    chosen = {archive.id for archive in archives}
     return replace(
         ledger,
         entries=tuple(
-            replace(entry, fate=Fate.REMOVING) if entry.name in chosen and entry.fate is Fate.KEPT else entry
+            replace(entry, fate=Fate.REMOVING) if entry.id in chosen and entry.fate is Fate.KEPT else entry
             for entry in ledger.entries
         ),
     )

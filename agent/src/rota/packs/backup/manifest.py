@@ -33,11 +33,17 @@ class Source:
 
     kind: Kind
     name: str
-    path: str  # in the archive
     size: int  # bytes
     files: int = 1
     sha256: str = ""  # of a dump; a directory's files are hashed by borg
     tables: Mapping[str, Fingerprint] | None = None
+
+    @property
+    def path(self) -> str:
+        """Where it is in the archive: never read from a manifest, for that comes from the sender."""
+        return (
+            self.name.lstrip("/") if self.kind is Kind.DIRECTORY else f"{self.kind}/{file_name(self.kind, self.name)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,12 @@ class Manifest:
     def named(self, kind: Kind, name: str) -> Source | None:
         """The source of this kind and name."""
         return next((source for source in self.sources if (source.kind, source.name) == (kind, name)), None)
+
+
+def file_name(kind: Kind, name: str) -> str:
+    """The file of a dump; the path of a SQLite database becomes one name."""
+    suffix = {Kind.POSTGRESQL: "dump", Kind.MARIADB: "sql", Kind.SQLITE: "sqlite"}[kind]
+    return f"{name.strip('/').replace('/', '-')}.{suffix}"
 
 
 def write(manifest: Manifest) -> str:
@@ -98,7 +110,6 @@ def _source(fields: Mapping[str, object]) -> Source:
     return Source(
         kind=Kind(str(fields["kind"])),
         name=str(fields["name"]),
-        path=str(fields["path"]),
         size=int(str(fields["size"])),
         files=int(str(fields["files"])),
         sha256=str(fields["sha256"]),

@@ -86,7 +86,7 @@ def found(
         raise NotInBackup(f"{kind} {name} in {archive}")
     if made.shrunken and not even_suspect:
         raise BackupSuspect(f"{'; '.join(made.shrunken)}; to use it nevertheless: --archive {archive}")
-    file = folder / sources.file_name(kind, name)
+    file = folder / manifest.file_name(kind, name)
     borg.extract(repository, archive, source.path, file)
     sources.require_whole(source, file)
     return Found(archive, made, source, file)

@@ -11,9 +11,8 @@ from rota.core.errors import RotaError
 from rota.packs.backup import manifest, sources
 from rota.packs.backup.configuration import NotConfigured, Places, Sender
 from rota.packs.backup.manifest import Kind, Manifest, Source
+from rota.packs.backup.naming import archive_name
 from rota.packs.backup.workplace import working_folder
-
-STAMP = "%Y%m%dT%H%M%SZ"
 
 
 class ArchiveIncomplete(RotaError):
@@ -45,7 +44,7 @@ def send(sender: Sender, places: Places, now: datetime, *, accept_shrinking: boo
         brought = tuple(sources.dump(kind, name, folder) for kind, name in sender.sources.named())
         made = _manifest(sender, places, brought, now, None if accept_shrinking else _last_good(places, repository))
         (folder / manifest.FILE).write_text(manifest.write(made))
-        name = f"{sender.host}-{now.strftime(STAMP)}"
+        name = archive_name(sender.host, now)
         paths = [manifest.FILE, *(_archived(source) for source in brought)]
         created = _create(repository, name, paths, folder, sender.excludes)
         _confirm(repository, name, folder, brought)

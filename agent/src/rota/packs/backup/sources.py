@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rota.adapters import mariadb, postgres, sqlite
 from rota.core.errors import RotaError
-from rota.packs.backup.manifest import Kind, Source
+from rota.packs.backup.manifest import Kind, Source, file_name
 
 
 class SourceMissing(RotaError):
@@ -21,11 +21,10 @@ def dump(kind: Kind, name: str, folder: Path) -> Source:
     """Bring one source into `folder` and say what it is. A directory stays where it is: borg reads it there."""
     if kind is Kind.DIRECTORY:
         return measure(Path(name))
-    path = f"{kind}/{file_name(kind, name)}"
-    file = folder / path
+    file = folder / kind / file_name(kind, name)
     file.parent.mkdir(parents=True, exist_ok=True)
     tables = _dump_tables(kind, name, file)
-    return Source(kind, name, path, file.stat().st_size, sha256=digest(file), tables=tables)
+    return Source(kind, name, file.stat().st_size, sha256=digest(file), tables=tables)
 
 
 def measure(folder: Path) -> Source:
@@ -33,13 +32,7 @@ def measure(folder: Path) -> Source:
     if not folder.is_dir():
         raise SourceMissing(str(folder))
     sizes = [size for size in map(_size, _files(folder)) if size is not None]
-    return Source(Kind.DIRECTORY, str(folder), str(folder).lstrip("/"), sum(sizes), files=len(sizes))
-
-
-def file_name(kind: Kind, name: str) -> str:
-    """The file of a dump; the path of a SQLite database becomes one name."""
-    suffix = {Kind.POSTGRESQL: "dump", Kind.MARIADB: "sql", Kind.SQLITE: "sqlite"}[kind]
-    return f"{name.strip('/').replace('/', '-')}.{suffix}"
+    return Source(Kind.DIRECTORY, str(folder), sum(sizes), files=len(sizes))
 
 
 def require_whole(source: Source, file: Path) -> None:
