@@ -1,0 +1,63 @@
+"""What other hosts say is their key opens one command, or nothing."""
+
+import base64
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleUndefinedVariable
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+from provision.inventory import read_yaml
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+KEY = f"ssh-ed25519 {'A' * 68}"
+FOLDER = {"backup_store_folder": "/srv/rota-backup", "backup_store_quota": "5G"}
+
+
+def templar(**variables: Any) -> Templar:
+    return Templar(loader=DataLoader(), variables={"ansible_managed": "written", **FOLDER, **variables})
+
+
+def let_into_the_store(public: str) -> str:
+    read = {"item": "production", "content": base64.b64encode(public.encode()).decode()}
+    template = trust_as_template((ROLES / "backup_store/templates/authorized_keys.j2").read_text())
+    return str(templar(backup_store_keys={"results": [read, {"item": "new"}]}).template(template))
+
+
+def promise_of_the_store() -> str:
+    [step] = read_yaml(ROLES / "backup_store/tasks/verify.yml")
+    [says] = [one["says"] for one in step["promises"]["promises"] if "may only add" in one["promise"]]
+    return str(templar().template(trust_as_template(says)))
+
+
+def test_a_second_line_of_a_public_key_is_let_in_nowhere() -> None:
+    shown = let_into_the_store(f"{KEY} backup@production\n{KEY} login\n")
+    assert shown.splitlines() == [
+        "# written",
+        'restrict,command="borg serve --append-only --restrict-to-repository=/srv/rota-backup/production/repository'
+        f' --storage-quota=5G" {KEY}',
+    ]
+    assert re.search(promise_of_the_store(), shown, re.MULTILINE)
+
+
+@pytest.mark.parametrize("public", [f'command="sh" {KEY}', f"# {KEY}", f"\n{KEY}", f"{KEY}A", "ssh-rsa AAAA", ""])
+def test_what_is_no_key_fails_with_a_sentence(public: str) -> None:
+    with pytest.raises(AnsibleUndefinedVariable, match="on production does not begin with an ed25519 public key"):
+        let_into_the_store(public)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        KEY,
+        f'restrict,command="borg serve --append-only ; sh" {KEY}',
+        f'restrict,command="borg serve --append-only --restrict-to-repository=/srv/rota-backup/a/repository",pty {KEY}',
+    ],
+)
+def test_the_store_promises_that_no_line_opens_anything_else(line: str) -> None:
+    shown = let_into_the_store(KEY)
+    assert not re.search(promise_of_the_store(), f"{shown}{line}\n", re.MULTILINE)
+    assert not re.search(promise_of_the_store(), f"{line}\n{shown}", re.MULTILINE)
