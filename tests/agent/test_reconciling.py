@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rota.adapters import reconciling
 from rota.adapters.reconciling import Boot, read_boot, reconcile
 from rota.adapters.spool import Spool, expired, spool_of
 from rota.core import places
@@ -91,6 +92,83 @@ def test_a_run_whose_runner_lives_is_left_alone(home: places.Places, spool: Spoo
     assert spool.names("running") == [str(record.id)]
 
 
+@pytest.mark.parametrize("boot_id", ["another boot", ""])
+def test_a_held_lock_is_proof_of_life_whatever_the_boot_id_says(
+    home: places.Places, spool: Spool, boot_id: str
+) -> None:
+    record = make_running(boot_id=boot_id)
+    spool.store(record, folder="running")
+    with (spool.folder / "output" / str(record.id)).open("w") as output:
+        fcntl.flock(output, fcntl.LOCK_EX)
+        run_reconcile(home)
+    assert spool.names("running") == [str(record.id)]
+
+
+def test_a_run_whose_boot_is_unknown_is_lost_once_its_lock_is_free(home: places.Places, spool: Spool) -> None:
+    record = make_running(boot_id="")
+    spool.store(record, folder="running")
+    (spool.folder / "output" / str(record.id)).touch()
+    run_reconcile(home)
+    assert ended(spool, record).reason == "runner was killed"
+
+
+@pytest.mark.parametrize("has_been_shipped", [False, True])
+def test_a_run_that_ends_while_it_is_looked_at_is_not_lost(
+    home: places.Places, spool: Spool, monkeypatch: pytest.MonkeyPatch, has_been_shipped: bool
+) -> None:
+    record = begin(spool)
+
+    def end_now(path: Path) -> bool:
+        spool.store(make_run(id=str(record.id)))
+        if has_been_shipped:
+            spool.acknowledge(str(record.id))
+        return False
+
+    monkeypatch.setattr(reconciling, "is_locked", end_now)
+    run_reconcile(home)
+    (found,) = spool.records("done", "sent")
+    assert found.status is Status.SUCCEEDED
+
+
+def test_a_record_is_never_stored_over_another(spool: Spool) -> None:
+    record = make_run()
+    spool.store(record)
+    with pytest.raises(FileExistsError):
+        spool.store(make_run(id=str(record.id), status="failed"))
+    assert [each.status for each in spool.records("done")] == [Status.SUCCEEDED]
+    assert list((spool.folder / "tmp").iterdir()) == []
+
+
+HOSTILE = {
+    "a folder in running": lambda spool: (spool.folder / "running" / "0.json").mkdir(),
+    "a folder in tmp": lambda spool: (spool.folder / "tmp" / "0.end.json").mkdir(),
+    "a long name in running": lambda spool: (spool.folder / "running" / f"{'0' * 250}.json").touch(),
+    "a long name in the spare": lambda spool: (spool.spare / f"{'0' * 250}.json").touch(),
+    "a pipe in tmp": lambda spool: os.mkfifo(spool.folder / "tmp" / "0.end.json"),
+    "deep JSON": lambda spool: (spool.folder / "running" / "0.json").write_text("[" * 60_000),
+    "what cannot be put aside": lambda spool: [
+        (spool.folder / "running" / "0.json").touch(),
+        (spool.folder / "quarantine" / "0.json").mkdir(),
+    ],
+}
+
+
+@pytest.mark.parametrize("trap", HOSTILE)
+def test_nothing_a_task_leaves_in_the_spool_keeps_a_lost_run_open(home: places.Places, spool: Spool, trap: str) -> None:
+    HOSTILE[trap](spool)
+    record = begin(spool)
+    run_reconcile(home, boot="another boot", now=datetime.now(UTC) + timedelta(hours=1))
+    assert spool.load("done", str(record.id)).status is Status.LOST
+
+
+def test_an_output_that_became_a_folder_does_not_keep_its_record(home: places.Places, spool: Spool) -> None:
+    record = make_run()
+    spool.store(record)
+    (spool.folder / "output" / str(record.id)).mkdir()
+    run_reconcile(home, now=datetime.now(UTC) + timedelta(days=91), has_diary=False)
+    assert spool.names("done") == []
+
+
 def test_without_proof_a_run_is_not_lost(home: places.Places, spool: Spool) -> None:
     spool.store(make_running(), folder="running")
     run_reconcile(home)
@@ -112,6 +190,14 @@ def test_an_end_record_that_was_never_renamed_is_recovered(home: places.Places, 
     final = make_run(id=str(record.id))
     rest(spool.folder / "tmp" / f"{record.id}.end.json", json.dumps(as_mapping(final)))
     run_reconcile(home, boot="another boot")
+    assert ended(spool, record).status is Status.SUCCEEDED
+
+
+def test_a_fresh_end_record_is_recovered_once_its_runner_is_gone(home: places.Places, spool: Spool) -> None:
+    record = begin(spool)
+    final = make_run(id=str(record.id))
+    (spool.folder / "tmp" / f"{record.id}.end.json").write_text(json.dumps(as_mapping(final)))
+    run_reconcile(home, boot="another boot", now=datetime.now(UTC))
     assert ended(spool, record).status is Status.SUCCEEDED
 
 

@@ -1,6 +1,8 @@
 """Laws of the record format that spool and ingest share."""
 
+import functools
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -58,6 +60,9 @@ DEPLOY: dict[str, Any] = {
 }
 
 
+NESTED: object = functools.reduce(lambda inner, _: [inner], range(5_000), 0)
+
+
 @pytest.mark.parametrize("mapping", [RUN, DEPLOY], ids=["run", "deploy"])
 def test_a_record_read_and_written_is_the_same_record(mapping: dict[str, Any]) -> None:
     record = parse_record(mapping)
@@ -100,6 +105,10 @@ def test_a_running_run_has_no_end() -> None:
         ("started", "2025-07-14T01:10:00", "with its zone"),
         ("ended", None, "must say when it ended"),
         ("status", "running", "no end yet"),
+        ("started", "1999-12-31T23:59:59Z", "between 2000-01-01 and 2100-01-01"),
+        ("ended", "9999-12-31T23:59:59Z", "is the host's clock wrong?"),
+        ("slot", "0001-01-01T00:00:00+14:00", "between"),
+        ("id", NESTED, "it must be text"),
         ("reason", "a\0b", "NUL"),
         ("reason", "\ud800", "lone surrogates"),
         ("reason", "x" * 2001, "2000 bytes"),
@@ -108,6 +117,8 @@ def test_a_running_run_has_no_end() -> None:
         ("signal", 0, "from 1 to 64"),
         ("duration", -1, "zero or more"),
         ("duration", float("nan"), "finite"),
+        ("duration", 10**400, "finite"),
+        ("duration", 1e11, "at most 1e+10"),
         ("output", "x" * 200_000, "bytes of UTF-8"),
         ("items", [{"name": "a"}], "in 'items[0]': 'outcome' is missing"),
         ("items", ["a"], "an object with name"),
@@ -120,6 +131,13 @@ def test_a_wrong_value_is_refused_with_what_would_be_right(key: str, value: obje
     with pytest.raises(BadRecord, match="breaks the format") as caught:
         parse_record(RUN | {key: value})
     assert right in str(caught.value)
+
+
+def test_a_record_from_more_than_a_day_ahead_of_its_receiver_is_refused() -> None:
+    started = datetime(2025, 7, 14, 1, 10, tzinfo=UTC)
+    assert parse_record(RUN, received=started - timedelta(hours=23))
+    with pytest.raises(BadRecord, match="is the host's clock wrong"):
+        parse_record(RUN, received=started - timedelta(hours=25))
 
 
 @pytest.mark.parametrize("mapping", [RUN, DEPLOY], ids=["run", "deploy"])

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from rota import runner
 from rota.adapters.spool import Spool, join_output
+from rota.core import record as record_format
 from rota.core.record import RunRecord, as_mapping, parse_record
 from rota.core.status import Status
 from rota.units import runner_command
@@ -135,6 +136,82 @@ def test_items_and_counts_are_reported_on_a_descriptor(bench: Bench) -> None:
     _, record = bench.run("/bin/sh", "-c", script, "sh", *lines)
     assert [(item.name, item.outcome, item.message) for item in record.items] == [('a"b', "done", "ä")]
     assert record.counts == {"rows": 3.5, "refused report lines": 4}
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=300),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+ENTRIES = st.fixed_dictionaries({}, optional=dict.fromkeys(("item", "outcome", "message", "count", "value"), VALUES))
+LINES = (VALUES | ENTRIES).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=50)
+
+
+def end_record(report: bytes) -> RunRecord:
+    """The record a runner would write of a run that reported this."""
+    words = ["task=try", "host=here", "environment=development", "spool=", "lock=", "--", "true"]
+    settings = runner.Settings([*words[:3], "id=01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59", *words[3:]])
+    start: dict[str, runner.Field] = dict.fromkeys(("boot_id", "invocation_id", "release", "unit_hash"), "")
+    start |= {"host": "here", "environment": "development", "task": "try", "pack": None}
+    start |= {"slot": None, "trigger": "timer", "started": runner.now(), "attempt": 1}
+    line = runner.record(settings, start, runner.End("failed", "exit 3", 3, 3), None, report)
+    record = parse_record(json.loads(line))
+    assert isinstance(record, RunRecord)
+    return record
+
+
+@given(st.lists(LINES, max_size=20))
+def test_whatever_is_reported_the_record_can_be_read(lines: list[bytes]) -> None:
+    assert end_record(b"\n".join(lines)).reason == "exit 3"
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("é" * 1500, "é" * 998 + "…"),
+        ("", "?"),
+        (" ", "?"),
+        ("a\udcff", "a?"),
+        ("a\0b", "a␀b"),
+        ("/long" * 300, "/long" * 300),
+    ],
+)
+def test_an_item_of_any_name_is_kept_as_far_as_a_record_holds_it(name: str, kept: str) -> None:
+    record = end_record(json.dumps({"item": name, "outcome": name[:300], "message": name}).encode())
+    assert record.items[0].name == kept
+
+
+def test_more_counts_and_items_than_a_record_holds_are_counted() -> None:
+    lines = [{"count": f"count {number}", "value": 1} for number in range(600)]
+    lines += [{"item": number} for number in range(10_002)]
+    record = end_record("\n".join(map(json.dumps, lines)).encode())
+    assert (len(record.counts), record.counts["counts not listed"]) == (499, 103)
+    assert (len(record.items), record.counts["items not listed"]) == (10_000, 2)
+
+
+def test_no_report_costs_the_end_record(bench: Bench) -> None:
+    deep = "import os; os.write(3, b'[' * 60_000 + b'\\n'); raise SystemExit(3)"
+    code, record = bench.run(sys.executable, "-I", "-c", deep)
+    assert (code, record.exit_code, record.counts) == (3, 3, {"refused report lines": 1})
+
+
+def test_a_report_that_cannot_be_read_at_all_costs_only_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(report: bytes) -> tuple[str, str]:
+        raise MemoryError
+
+    monkeypatch.setattr(runner, "read_report", run_out)
+    assert end_record(b"1\n2\n").counts == {"refused report lines": 2}
+
+
+def test_the_runner_and_the_record_agree_on_the_limits() -> None:
+    for limit in ("MAX_ITEMS", "MAX_COUNTS", "MAX_TEXT", "MAX_NAME", "MAX_COUNT_NAME"):
+        assert getattr(runner, limit) == getattr(record_format, limit), limit
+    assert runner.KEEP == record_format.KEEP_BYTES
+
+
+def test_a_reason_is_no_longer_than_a_record_holds(bench: Bench) -> None:
+    _, record = bench.run("/" + "x" * 3_000)
+    assert "File name too long" in record.reason
 
 
 def test_a_signal_is_named(bench: Bench) -> None:
@@ -362,6 +439,23 @@ def test_a_mark_that_was_used_or_is_old_is_left_alone(bench: Bench, tmp_path: Pa
     assert "01980a3c-5b7e-7c31-9a52-1f0d3c2b4a60" not in bench.spool.names("done")
 
 
+@pytest.mark.parametrize("is_skipped", [False, True])
+def test_a_mark_is_used_once_though_the_record_has_been_shipped(
+    bench: Bench, running: Callable[..., "subprocess.Popen[bytes]"], tmp_path: Path, is_skipped: bool
+) -> None:
+    mark = tmp_path / "mark"
+    mark.write_text("01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59\n")
+    if is_skipped:
+        running("/bin/sleep", "60")
+        wait_until(lambda: bench.spool.names("running"))
+    bench.run("/bin/true", mark=mark)
+    bench.spool.acknowledge("01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59")
+    _, second = bench.run("/bin/true", mark=mark)
+    assert str(second.id) != "01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59"
+    assert bench.spool.output(second) == ""
+    assert second.trigger == "timer"
+
+
 def test_a_spool_that_is_gone_changes_nothing_for_the_work_and_its_record_goes_to_the_spare(
     bench: Bench, tmp_path: Path
 ) -> None:
@@ -369,7 +463,7 @@ def test_a_spool_that_is_gone_changes_nothing_for_the_work_and_its_record_goes_t
         bench.command("/bin/sh", "-c", "exit 3", spool=tmp_path / "nowhere"), check=False, capture_output=True
     ).returncode
     assert code == 3
-    assert bench.spool.take_spare() == 1
+    assert bench.spool.take_spare() == (1, 0)
     assert bench.only("done").reason == "exit 3"
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import ssl
 import subprocess
 import threading
@@ -17,6 +18,7 @@ from rota.adapters import shipping
 from rota.adapters.diary import Diary, DiaryBusy, DiaryRefused, DiaryUnreachable
 from rota.adapters.shipping import ship
 from rota.adapters.spool import Spool
+from rota.core.record import as_mapping
 from tests.agent.records import make_run, make_running
 
 NOW = datetime(2025, 7, 14, 12, tzinfo=UTC)
@@ -201,6 +203,80 @@ def test_a_broken_record_is_put_aside_and_stops_nothing(spool: Spool, receiver: 
     sent = send(spool, receiver)
     assert (sent.acknowledged, sent.quarantined) == (1, 1)
     assert (spool.folder / "quarantine" / "broken.reason").read_text()
+
+
+HOSTILE = {
+    "a folder in done": lambda spool: (spool.folder / "done" / "0.json").mkdir(),
+    "a folder in running": lambda spool: (spool.folder / "running" / "0.json").mkdir(),
+    "a folder in the spare": lambda spool: (spool.spare / "0.json").mkdir(),
+    "a long name in done": lambda spool: (spool.folder / "done" / f"{'0' * 250}.json").touch(),
+    "a long name in the spare": lambda spool: (spool.spare / f"{'0' * 250}.json").touch(),
+    "a pipe in done": lambda spool: os.mkfifo(spool.folder / "done" / "0.json"),
+    "a pipe in the spare": lambda spool: os.mkfifo(spool.spare / "0.json"),
+    "a name that is not UTF-8": lambda spool: Path(os.fsdecode(bytes(spool.folder) + b"/done/\xff.json")).touch(),
+    "deep JSON": lambda spool: (spool.folder / "done" / "0.json").write_text("[" * 60_000),
+    "deep JSON under way": lambda spool: (spool.folder / "running" / "0.json").write_text("[" * 60_000),
+}
+
+
+@pytest.mark.parametrize("trap", HOSTILE)
+def test_nothing_a_task_leaves_in_the_spool_stops_the_records_of_others(
+    spool: Spool, receiver: Receiver, trap: str
+) -> None:
+    spool.spare.mkdir()
+    HOSTILE[trap](spool)
+    spool.store(make_run())
+    assert send(spool, receiver).acknowledged == 1
+
+
+def test_what_cannot_be_put_aside_is_counted_and_left(spool: Spool, receiver: Receiver) -> None:
+    spool.store(make_run())
+    (spool.folder / "done" / "0.json").write_text("{")
+    (spool.folder / "quarantine" / "0.json").mkdir()
+    sent = send(spool, receiver)
+    assert (sent.acknowledged, sent.quarantined, sent.left) == (1, 0, 1)
+
+
+def test_large_records_of_runs_under_way_stop_nothing(spool: Spool, receiver: Receiver) -> None:
+    item = {"name": "x" * 255, "outcome": "done", "message": ""}
+    for _ in range(3):
+        spool.store(make_running(items=[item] * 10_000), folder="running")
+    spool.store(make_run())
+    sent = send(spool, receiver)
+    assert (sent.running, sent.acknowledged) == (3, 1)
+    assert [each["items"] for each in receiver.received] == [[]] * 4
+
+
+def test_a_diary_that_takes_only_small_requests_gets_the_runs_under_way_apart(spool: Spool, receiver: Receiver) -> None:
+    for _ in range(5):
+        spool.store(make_running(), folder="running")
+    receiver.answer = lambda records: (413, {}, {}) if len(records) > 2 else accept(records)
+    assert send(spool, receiver).running == 5
+
+
+def test_a_run_whose_items_break_the_format_arrives_without_them(spool: Spool, receiver: Receiver) -> None:
+    record = make_run(counts={"rows": 1})
+    mapping = as_mapping(record) | {"items": [{"name": "", "outcome": "", "message": ""}]}
+    (spool.folder / "done" / f"{record.id}.json").write_text(json.dumps(mapping))
+    assert send(spool, receiver).acknowledged == 1
+    assert receiver.received[0]["items"] == []
+
+
+def test_an_answer_that_is_cut_short_loses_nothing(spool: Spool, receiver: Receiver) -> None:
+    spool.store(make_run())
+    receiver.answer = lambda _: (200, {"Content-Length": "1000"}, {})
+    with pytest.raises(DiaryUnreachable, match="IncompleteRead"):
+        send(spool, receiver)
+    assert len(spool.names("done")) == 1
+
+
+def test_a_pause_longer_than_any_is_a_clock_that_was_set_back(spool: Spool, receiver: Receiver) -> None:
+    spool.store(make_run())
+    receiver.answer = lambda _: (429, {"Retry-After": "120"}, {})
+    with pytest.raises(DiaryBusy):
+        send(spool, receiver, now=NOW + timedelta(days=400))
+    receiver.answer = accept
+    assert send(spool, receiver).acknowledged == 1
 
 
 def test_a_link_in_the_spool_is_never_followed(spool: Spool, receiver: Receiver, tmp_path: Path) -> None:

@@ -304,7 +304,8 @@ def ship_records(options: argparse.Namespace) -> None:
     diary = Diary(url=agent.diary, token=read_token(places), certificate=agent.certificate)
     with holding(places, "rota ship"):
         sent = ship(spool, diary, pause=spool.folder / "sent" / "pause", now=datetime.now(UTC))
-    print(f"{sent.acknowledged} records acknowledged, {sent.quarantined} put aside, {sent.running} still running.")
+    said = f"{sent.acknowledged} records acknowledged, {sent.quarantined} put aside, {sent.running} still running"
+    print(f"{said}{left_alone(sent.left)}.")
 
 
 @contextmanager
@@ -334,7 +335,13 @@ def reconcile_spool(options: argparse.Namespace) -> None:
     has_diary = find_catalogue(places).agent.diary is not None
     with holding(places, "rota reconcile"):
         done = reconcile(places, boot=read_boot(), now=datetime.now(UTC), has_diary=has_diary)
-    print(f"{done.lost} lost, {done.recovered} recovered, {done.removed} removed, {done.quarantined} put aside.")
+    said = f"{done.lost} lost, {done.recovered} recovered, {done.removed} removed, {done.quarantined} put aside"
+    print(f"{said}{left_alone(done.left)}.")
+
+
+def left_alone(number: int) -> str:
+    """What is to be said of entries of the spool that cannot be moved; a task may have put them there."""
+    return f", {number} left alone that cannot be moved" if number else ""
 
 
 def local(moment: datetime) -> str:

@@ -28,6 +28,10 @@ KEEP = 64 * 1024
 SLACK = 1024 * 1024
 """How far the output file may outgrow head and tail before its middle is dropped."""
 REPORT_LIMIT = 1024 * 1024
+MAX_ITEMS, MAX_COUNTS = 10_000, 500
+MAX_TEXT, MAX_NAME, MAX_COUNT_NAME = 2_000, 255, 100
+"""What a record may hold, texts in bytes of UTF-8; what exceeds `rota.core.record`'s limits the diary refuses."""
+REFUSED, NO_ITEM, NO_COUNT = "refused report lines", "items not listed", "counts not listed"
 RESERVE = 4096
 """How many bytes are set aside at the start, so that the end record of an ordinary run fits on a disk filled since."""
 MARK_AGE = 60.0
@@ -70,6 +74,7 @@ class Settings:
         self.attempt = int(values.get("attempt", "1"))
         self.identifier = values.get("id", "")
         self.is_echoing = "echo" in values
+        self.claimed = -1
 
 
 class Stop:
@@ -104,15 +109,12 @@ class Stop:
 class Output:
     """The work's output on disk: its head, then its newest bytes; the file never outgrows 2 * KEEP + SLACK."""
 
-    def __init__(self, path: str, *, is_echoing: bool) -> None:
+    def __init__(self, path: str, *, is_echoing: bool, claimed: int = -1) -> None:
         self.seen = 0
         self.stored = 0
         self.is_echoing = is_echoing
         try:
-            self.file = posix.open(path, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o640)
-            posix.fchmod(self.file, 0o640)
-            # Held until this process ends, however it ends: so `rota reconcile` can tell a lost run from a living one.
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.file = claimed if claimed >= 0 else make_output(path)
         except OSError as error:
             warn(f"the output cannot be kept: {error}")
             self.file = -1
@@ -149,6 +151,17 @@ class Output:
             self.is_echoing = False
 
 
+def make_output(path: str) -> int:
+    """Make this output's file, which nobody may have made before, and lock it. Raises OSError.
+
+    The lock is held until this process ends, however it ends: so `rota reconcile` tells a lost run from a living one.
+    """
+    file = posix.open(path, posix.O_RDWR | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o640)
+    posix.fchmod(file, 0o640)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return file
+
+
 class End:
     """How the work ended."""
 
@@ -183,7 +196,7 @@ def run(settings: Settings) -> int:
         "trigger": settings.trigger,
         "started": now(),
         "boot_id": read_first_line("/proc/sys/kernel/random/boot_id"),
-        "invocation_id": environment("INVOCATION_ID"),
+        "invocation_id": environment("INVOCATION_ID")[:MAX_NAME],
         "release": settings.release,
         "unit_hash": settings.unit_hash,
         "attempt": settings.attempt,
@@ -191,10 +204,11 @@ def run(settings: Settings) -> int:
     try:
         held = take_lock(settings.lock, settings.lock_wait, stop)
     except OSError as error:
-        return refuse(settings, start, End("failed", f"cannot take the lock: {error}", CANNOT_LOCK))
+        return refuse(settings, start, End("failed", cut(f"cannot take the lock: {error}", MAX_TEXT), CANNOT_LOCK))
     if not held:
         return refuse(settings, start, End("skipped", stop.reason or "locked", LOCKED))
-    output = Output(f"{settings.spool}/output/{settings.identifier}", is_echoing=settings.is_echoing)
+    path = f"{settings.spool}/output/{settings.identifier}"
+    output = Output(path, is_echoing=settings.is_echoing, claimed=settings.claimed)
     path = f"{settings.spool}/running/{settings.identifier}.json"
     store(settings, "start", path, record(settings, start, None))
     end, report = work(settings, command, stop, output)
@@ -228,7 +242,7 @@ def pin_release(settings: Settings) -> list[str]:
 def apply_mark(settings: Settings) -> None:
     """Take the id that `rota run` left for a start by hand, else make one.
 
-    A mark that is old, or whose run exists already, was left behind by a `rota run` that died.
+    A mark that is old, or whose id a run has claimed already, was left behind by a `rota run` that died.
     """
     if settings.trigger == "timer":
         settings.slot, settings.trigger = what_triggered(settings.stamp, time.time_ns() // 1000)
@@ -238,15 +252,22 @@ def apply_mark(settings: Settings) -> None:
         except OSError:
             is_fresh = False
         identifier = read_first_line(settings.mark) if is_fresh else ""
-        if len(identifier) == 36 and not was_used(settings, identifier):
+        if len(identifier) == 36 and claim(settings, identifier):
             settings.identifier = identifier
             settings.slot, settings.trigger = None, "manual"
     if not settings.identifier:
         settings.identifier = make_identifier(time.time_ns() // 1_000_000, posix.urandom(10))
 
 
-def was_used(settings: Settings, identifier: str) -> bool:
-    return any(exists(f"{settings.spool}/{folder}/{identifier}.json") for folder in ("running", "done"))
+def claim(settings: Settings, identifier: str) -> bool:
+    """Make the output of the run of this id; False when it is there: records move on, an output stays where it is."""
+    try:
+        settings.claimed = make_output(f"{settings.spool}/output/{identifier}")
+    except FileExistsError:
+        return False
+    except OSError:
+        pass  # a spool that takes nothing is no reason to lose the id
+    return True
 
 
 def exists(path: str) -> bool:
@@ -313,7 +334,8 @@ def work(settings: Settings, command: list[str], stop: Stop, output: Output) -> 
         stop.child = spawn(settings, command, out, report)
     except OSError as error:
         code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-        end = End("failed", f"cannot start {command[0]}: {posix.strerror(error.errno or 0)}", code, code)
+        why = posix.strerror(error.errno or 0)
+        end = End("failed", f"cannot start {cut(command[0], MAX_TEXT - 100)}: {why}", code, code)
         end.duration = time.monotonic() - began
         return end, b""
     posix.close(out)
@@ -505,37 +527,70 @@ def record(
         "output_bytes": output.seen if output else 0,
         "output_dropped": output.seen - output.stored if output else 0,
     }
-    items, counts = read_report(report)
+    try:
+        items, counts = read_report(report)
+    except Exception as error:  # whatever a task reports, it must not cost the record of its run
+        warn(f"the report cannot be read: {error!r}")
+        items, counts = "[]", f'{{"{REFUSED}":{report.count(10) or 1}}}'
     pairs = [f"{quote(key)}:{quote(value)}" for key, value in fields.items()]
     return ("{" + ",".join([*pairs, f'"items":{items}', f'"counts":{counts}']) + "}\n").encode()
 
 
 def read_report(report: bytes) -> tuple[str, str]:
-    """The reported items and counts as JSON. Only a run that reported anything pays for the import."""
+    """The reported items and counts as JSON within a record's limits. Only a run that reported pays for the import."""
     if not report:
         return "[]", "{}"
     import json
 
     items: list[dict[str, str]] = []
     counts: dict[str, float] = {}
+
+    def add(counted: str, value: float) -> None:
+        counts[counted] = counts.get(counted, 0) + value
+
     for line in report.splitlines():
         try:
             entry = json.loads(line)
-            if "item" in entry:
-                item = {"name": entry["item"], "outcome": entry.get("outcome", "done")}
-                items.append({key: str(value)[:2000] for key, value in item.items()})
-                items[-1]["message"] = str(entry.get("message", ""))[:2000]
+            if "item" not in entry:
+                counted, value = read_count(entry)
+                is_listed = counted in counts or len(counts) < MAX_COUNTS - 3
+                add(*(counted, value) if is_listed else (NO_COUNT, 1))
+            elif len(items) < MAX_ITEMS:
+                items.append(read_item(entry))
             else:
-                value = entry["value"]
-                # JSON has no infinity, but Python's reader accepts it.
-                if not -1e300 < value < 1e300:
-                    raise ValueError(value)
-                counts[str(entry["count"])[:100]] = counts.get(str(entry["count"])[:100], 0) + value
-        except (ValueError, TypeError, KeyError):
-            counts["refused report lines"] = counts.get("refused report lines", 0) + 1
-    if len(items) > 10_000:
-        counts["items not listed"] = len(items) - 10_000
-    return json.dumps(items[:10_000]), json.dumps(counts)
+                add(NO_ITEM, 1)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            add(REFUSED, 1)
+    return json.dumps(items), json.dumps(counts)
+
+
+def read_item(entry: dict[str, object]) -> dict[str, str]:
+    return {
+        "name": name(entry["item"], MAX_TEXT),
+        "outcome": name(entry.get("outcome", "done"), MAX_NAME),
+        "message": cut(entry.get("message", ""), MAX_TEXT),
+    }
+
+
+def read_count(entry: dict[str, float]) -> tuple[str, float]:
+    """The name and the value of a count. Raises ValueError for infinity, which Python's reader of JSON accepts."""
+    value = entry["value"]
+    if not -1e300 < value < 1e300:
+        raise ValueError(value)
+    return name(entry["count"], MAX_COUNT_NAME), value
+
+
+def name(value: object, limit: int) -> str:
+    text = cut(value, limit)
+    return text if text.strip() else "?"
+
+
+def cut(value: object, limit: int) -> str:
+    """The value as text that can be stored anywhere, of at most so many bytes; a mark says where it was cut."""
+    text = str(value).replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace")
+    if len(text) <= limit:
+        return text.decode()
+    return text[: limit - 3].decode("utf-8", "ignore") + "…"
 
 
 def quote(value: Field) -> str:

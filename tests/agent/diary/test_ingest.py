@@ -160,7 +160,7 @@ def test_a_small_body_that_unpacks_to_a_huge_one_is_refused(production: Shipper)
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [
-        (b" " * (ingest.MOST_BYTES + 1), {}, 413),
+        (b" " * (ingest.MAX_BYTES + 1), {}, 413),
         ({"version": 1, "records": [{}] * 501}, {}, 413),
         (b"{", {}, 400),
         (b"[" * 100_000, {}, 400),

@@ -1,6 +1,7 @@
 """The diary as the agent sees it: an address that takes records."""
 
 import gzip
+import http.client
 import json
 import ssl
 import urllib.error
@@ -10,10 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rota.core.errors import RotaError
-from rota.core.record import DeployRecord, RunRecord, as_mapping
+from rota.core.record import MAX_BYTES, DeployRecord, RunRecord, as_mapping
 
-MAX_RECORDS = 500
-MAX_BYTES = 8 * 1024 * 1024
 LONGEST_WAIT = 3600.0
 DEFAULT_WAIT = 30.0
 
@@ -64,7 +63,7 @@ class Diary:
                 return verdicts(json.load(answer))
         except urllib.error.HTTPError as error:
             raise refusal(error) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise DiaryUnreachable(f"{self.url}: {getattr(error, 'reason', error)}") from error
 
     def _request(self, body: bytes) -> urllib.request.Request:

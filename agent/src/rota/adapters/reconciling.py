@@ -1,19 +1,18 @@
 """Reconciling: runs whose runner is provably gone become `lost`, and old records make room."""
 
 import fcntl
-import json
 import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from rota.adapters.spool import MAX_RECORD, Spool, UnsafeFile, expired, is_over, read_plain, spool_of
+from rota.adapters.spool import MAX_RECORD, Record, Spool, UnsafeFile, decode, expired, is_over, read_plain, spool_of
 from rota.core.places import Places
-from rota.core.record import BadRecord, RunRecord, parse_record
+from rota.core.record import BadRecord, RunRecord
 from rota.core.status import Status
 
 KEEP_AGE = timedelta(days=90)
-KEEP_BYTES = 1024**3
+KEEP_SIZE = 1024**3
 SETTLED = timedelta(minutes=1)
 """A file in tmp/ that is younger may still be being written."""
 WITHOUT_OUTPUT = timedelta(days=7)
@@ -28,6 +27,8 @@ class Reconciliation:
     recovered: int = 0
     removed: int = 0
     quarantined: int = 0
+    left: int = 0
+    """What could not be moved or removed: a folder that a task made, for one."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Boot:
 def reconcile(places: Places, *, boot: Boot, now: datetime, has_diary: bool) -> Reconciliation:
     spool = spool_of(places)
     done = Reconciliation()
-    done.recovered += spool.take_spare()
+    done.recovered, done.left = spool.take_spare()
     recover_unfinished(spool, now, done)
     close_lost(spool, boot, now, done)
     remove_old(spool, ("sent", "quarantine") if has_diary else ("sent", "done", "quarantine"), now, done)
@@ -53,30 +54,46 @@ def reconcile(places: Places, *, boot: Boot, now: datetime, has_diary: bool) -> 
 
 def close_lost(spool: Spool, boot: Boot, now: datetime, done: Reconciliation) -> None:
     """Give an end to every running record whose runner cannot be alive any more."""
-    finished = set(spool.names("done")) | set(spool.names("sent"))
     for name in spool.names("running"):
-        if name in finished:
-            (spool.folder / "running" / f"{name}.json").unlink(missing_ok=True)
-            continue
         try:
-            record = spool.load("running", name)
+            close(spool, name, boot, now, done)
         except FileNotFoundError:
             continue
-        except (BadRecord, UnsafeFile) as error:
-            spool.quarantine(name, str(error), source="running")
-            done.quarantined += 1
-            continue
-        if isinstance(record, RunRecord) and (reason := why_lost(spool, record, boot, now)):
-            spool.store(lose(record, reason, now, output_bytes=output_size(spool, name)))
-            done.lost += 1
+        except OSError:
+            done.left += 1
+
+
+def close(spool: Spool, name: str, boot: Boot, now: datetime, done: Reconciliation) -> None:
+    if has_ended(spool, name):
+        (spool.folder / "running" / f"{name}.json").unlink(missing_ok=True)
+        return
+    try:
+        record = spool.load("running", name)
+    except (BadRecord, UnsafeFile) as error:
+        spool.quarantine(name, str(error), source="running")
+        done.quarantined += 1
+        return
+    reason = why_lost(spool, record, boot, now) if isinstance(record, RunRecord) else None
+    # Looked for again: it may have ended meanwhile. Whose lock is free has left its end record, if it ever will.
+    if reason and isinstance(record, RunRecord) and not has_ended(spool, name):
+        spool.store(lose(record, reason, now, output_bytes=output_size(spool, name)))
+        done.lost += 1
+
+
+def has_ended(spool: Spool, name: str) -> bool:
+    """Whether the run has left its end record: looked for in the order in which shipping moves it along."""
+    places = (spool.spare, *(spool.folder / folder for folder in ("done", "sent", "quarantine")))
+    return any((place / f"{name}.json").is_file() for place in places)
 
 
 def why_lost(spool: Spool, record: RunRecord, boot: Boot, now: datetime) -> str | None:
     """The reason this run is lost, or None while its runner may live: it holds a kernel lock on its output file."""
-    if record.boot_id != boot.id:
-        return HOST_WENT_DOWN
     is_held = is_locked(spool.folder / "output" / str(record.id))
-    if is_held or (is_held is None and now - record.started < WITHOUT_OUTPUT):
+    if is_held:
+        return None
+    if record.boot_id not in ("", boot.id):
+        return HOST_WENT_DOWN
+    if is_held is None and now - record.started < WITHOUT_OUTPUT:
         return None
     return HOST_WENT_DOWN if record.started < boot.began else RUNNER_WAS_KILLED
 
@@ -112,41 +129,57 @@ def recover_unfinished(spool: Spool, now: datetime, done: Reconciliation) -> Non
     """Take whole records from tmp/ whose writer went down between writing and renaming; remove the rest."""
     folder = spool.folder / "tmp"
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        name = path.name.partition(".")[0]
         try:
-            is_young = now - datetime.fromtimestamp(path.lstat().st_mtime, UTC) < SETTLED
+            if is_settled(spool, path, now):
+                recover(spool, path, done)
         except FileNotFoundError:
             continue
-        if is_young or is_locked(spool.folder / "output" / name):
-            continue
-        if is_record(path, name):
-            is_final = is_over(parse_record(json.loads(path.read_bytes())))
-            path.replace(spool.folder / ("done" if is_final else "running") / f"{name}.json")
-            done.recovered += 1
-        else:
-            path.unlink(missing_ok=True)
+        except OSError:
+            done.left += 1
 
 
-def is_record(path: Path, name: str) -> bool:
-    """Whether the file holds the whole record of this id; one that was reserved and never written does not."""
+def is_settled(spool: Spool, path: Path, now: datetime) -> bool:
+    """Whether nobody writes this file of tmp/ any more. Raises FileNotFoundError."""
+    is_young = now - datetime.fromtimestamp(path.lstat().st_mtime, UTC) < SETTLED
+    is_runners = path.name.endswith((".start.json", ".end.json"))
+    is_held = is_locked(spool.folder / "output" / path.name.partition(".")[0])
+    return not is_held if is_runners and is_held is not None else not (is_held or is_young)
+
+
+def recover(spool: Spool, path: Path, done: Reconciliation) -> None:
+    name = path.name.partition(".")[0]
+    record = read_record(path)
+    if record is None or str(record.id) != name or has_ended(spool, name):
+        path.unlink(missing_ok=True)
+        return
+    path.replace(spool.folder / ("done" if is_over(record) else "running") / f"{name}.json")
+    done.recovered += 1
+
+
+def read_record(path: Path) -> Record | None:
+    """The whole record in this file; one that was reserved and never written is none. Raises FileNotFoundError."""
     try:
-        return str(parse_record(json.loads(read_plain(path, MAX_RECORD))).id) == name
-    except (FileNotFoundError, UnsafeFile, BadRecord, ValueError):
-        return False
+        return decode(read_plain(path, MAX_RECORD))
+    except (UnsafeFile, BadRecord):
+        return None
 
 
 def remove_old(spool: Spool, folders: tuple[str, ...], now: datetime, done: Reconciliation) -> None:
     """Delete records and outputs beyond the retention by age, then by size."""
     for folder in folders:
         kept = {name: (age_and_size(spool, folder, name)) for name in spool.names(folder)}
-        for name in expired(kept, now=now, age=KEEP_AGE, size=KEEP_BYTES):
-            for path in (
-                spool.folder / folder / f"{name}.json",
-                spool.folder / folder / f"{name}.reason",
-                spool.folder / "output" / name,
-            ):
-                path.unlink(missing_ok=True)
+        for name in expired(kept, now=now, age=KEEP_AGE, size=KEEP_SIZE):
+            record = spool.folder / folder / f"{name}.json"
+            for path in (spool.folder / "output" / name, record.with_suffix(".reason"), record):
+                remove(path, done)
             done.removed += 1
+
+
+def remove(path: Path, done: Reconciliation) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        done.left += 1
 
 
 def age_and_size(spool: Spool, folder: str, name: str) -> tuple[datetime, int]:

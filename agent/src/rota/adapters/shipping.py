@@ -1,13 +1,13 @@
 """Shipping: the spool's records to the diary, in order, each kept until it is acknowledged."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from rota.adapters.diary import MAX_BYTES, MAX_RECORDS, Diary, DiaryBusy, TooLarge, Verdict, encode
-from rota.adapters.spool import Record, Spool, UnsafeFile, is_over, shippable
-from rota.core.record import BadRecord, RunRecord
+from rota.adapters.diary import LONGEST_WAIT, Diary, DiaryBusy, TooLarge, Verdict, encode
+from rota.adapters.spool import Record, Spool, UnsafeFile, is_over, shippable, write_through
+from rota.core.record import MAX_BYTES, MAX_RECORDS, BadRecord, RunRecord
 
 BATCH_BYTES = MAX_BYTES - 64 * 1024
 
@@ -19,6 +19,8 @@ class Shipment:
     acknowledged: int = 0
     quarantined: int = 0
     running: int = 0
+    left: int = 0
+    """What could be neither read nor put aside."""
 
 
 def ship(spool: Spool, diary: Diary, *, pause: Path, now: datetime) -> Shipment:
@@ -34,36 +36,39 @@ def ship(spool: Spool, diary: Diary, *, pause: Path, now: datetime) -> Shipment:
         send_running(spool, diary, shipment)
         while names := spool.names("done"):
             before = shipment.acknowledged + shipment.quarantined
-            for batch in batches(load_done(spool, names, shipment)):
-                send_batch(spool, diary, batch, shipment)
+            shipment.left = 0
+            for record, verdict in deliver(diary, load_done(spool, names, shipment)):
+                settle(spool, str(record.id), verdict, shipment)
             if shipment.acknowledged + shipment.quarantined == before:
                 break
     except DiaryBusy as error:
         beside = pause.with_suffix(".new")
-        beside.write_text((now + timedelta(seconds=error.wait)).isoformat(), encoding="utf-8")
+        write_through(beside, (now + timedelta(seconds=error.wait)).isoformat())
         beside.replace(pause)
         raise
     return shipment
 
 
 def wait_over(pause: Path, now: datetime) -> None:
-    """Raise DiaryBusy while the diary's own pause lasts."""
+    """Raise DiaryBusy while the diary's own pause lasts; longer than any can, and the clock has been set back since."""
     try:
         until = datetime.fromisoformat(pause.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return
     wait = (until.astimezone(UTC) - now).total_seconds()
-    if wait > 0:
+    if 0 < wait <= LONGEST_WAIT:
         raise DiaryBusy(f"not before {until:%H:%M:%S} UTC", wait)
     pause.unlink(missing_ok=True)
 
 
 def send_running(spool: Spool, diary: Diary, shipment: Shipment) -> None:
     """Tell of the runs under way; what becomes of these records does not matter, for a final one follows each."""
-    running = [record for record in spool.records("running") if not is_over(record)]
-    for start in range(0, len(running), MAX_RECORDS):
-        diary.send(running[start : start + MAX_RECORDS])
-        shipment.running += len(running[start : start + MAX_RECORDS])
+    running = (
+        replace(record, items=(), counts={}, output="")
+        for record in spool.records("running")
+        if isinstance(record, RunRecord) and not is_over(record)
+    )
+    shipment.running = sum(1 for _ in deliver(diary, running))
 
 
 def load_done(spool: Spool, names: Sequence[str], shipment: Shipment) -> Iterator[Record]:
@@ -74,8 +79,7 @@ def load_done(spool: Spool, names: Sequence[str], shipment: Shipment) -> Iterato
         except FileNotFoundError:
             continue
         except (BadRecord, UnsafeFile) as error:
-            spool.quarantine(name, str(error))
-            shipment.quarantined += 1
+            put_aside(spool, name, str(error), shipment)
             continue
         yield shippable(record, spool.output(record)) if isinstance(record, RunRecord) else record
 
@@ -95,20 +99,24 @@ def batches(records: Iterator[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def send_batch(spool: Spool, diary: Diary, batch: Sequence[Record], shipment: Shipment) -> None:
+def deliver(diary: Diary, records: Iterator[Record]) -> Iterator[tuple[Record, Verdict]]:
+    """Hand over the records in their order; each with the diary's verdict, where it gave one."""
+    for batch in batches(records):
+        yield from deliver_batch(diary, batch)
+
+
+def deliver_batch(diary: Diary, batch: Sequence[Record]) -> Iterator[tuple[Record, Verdict]]:
     try:
         answers = diary.send(batch)
     except TooLarge:
         if len(batch) == 1:
-            settle(spool, str(batch[0].id), Verdict("quarantined", "it is larger than the diary takes"), shipment)
+            yield batch[0], Verdict("quarantined", "it is larger than the diary takes")
             return
         middle = len(batch) // 2
-        send_batch(spool, diary, batch[:middle], shipment)
-        send_batch(spool, diary, batch[middle:], shipment)
+        yield from deliver_batch(diary, batch[:middle])
+        yield from deliver_batch(diary, batch[middle:])
         return
-    for record in batch:
-        if verdict := answers.get(str(record.id)):
-            settle(spool, str(record.id), verdict, shipment)
+    yield from ((record, answers[str(record.id)]) for record in batch if str(record.id) in answers)
 
 
 def settle(spool: Spool, name: str, verdict: Verdict, shipment: Shipment) -> None:
@@ -117,5 +125,13 @@ def settle(spool: Spool, name: str, verdict: Verdict, shipment: Shipment) -> Non
         spool.acknowledge(name)
         shipment.acknowledged += 1
     elif verdict.result == "quarantined":
-        spool.quarantine(name, verdict.reason)
+        put_aside(spool, name, verdict.reason, shipment)
+
+
+def put_aside(spool: Spool, name: str, reason: str, shipment: Shipment) -> None:
+    """Keep what nothing can be done with from standing in the way of the rest."""
+    try:
+        spool.quarantine(name, reason)
         shipment.quarantined += 1
+    except OSError:
+        shipment.left += 1

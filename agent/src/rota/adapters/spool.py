@@ -17,6 +17,8 @@ MAX_RECORD = 4 * 1024 * 1024
 FOLDER_MODE = 0o3753
 """Others may create entries in a folder, but not list it; what they create is theirs, and the group's to read."""
 OPEN_FOLDERS = ("tmp", "running", "done", "output")
+LONGEST_NAME = 200
+"""Of a record's file, so that its reason and its copy in tmp/ can be named after it."""
 
 Record = RunRecord | DeployRecord
 
@@ -49,23 +51,18 @@ class Spool:
                 path.chmod(FOLDER_MODE if name in OPEN_FOLDERS else 0o750)
 
     def names(self, folder: str) -> list[str]:
-        """The ids of the records in this folder, oldest first. Raises SpoolUnreadable."""
+        """The ids of the records in this folder, oldest first. Raises SpoolUnreadable.
+
+        Any task may put anything there: a folder, which nobody but its owner can move, or a name that is too long.
+        """
         try:
-            entries = [path.name for path in (self.folder / folder).iterdir()]
-        except FileNotFoundError:
-            return []
+            return record_names(self.folder / folder)
         except PermissionError as error:
             raise SpoolUnreadable(f"{error}; become root or join the group rota") from error
-        return sorted(entry[:-5] for entry in entries if entry.endswith(".json"))
 
     def load(self, folder: str, name: str) -> Record:
         """The record of this id. Raises FileNotFoundError, UnsafeFile or BadRecord."""
-        text = read_plain(self.folder / folder / f"{name}.json", MAX_RECORD)
-        try:
-            mapping = json.loads(text)
-        except ValueError as error:
-            raise BadRecord(f"it is not JSON: {error}") from error
-        record = parse_record(mapping)
+        record = decode(read_plain(self.folder / folder / f"{name}.json", MAX_RECORD))
         if str(record.id) != name:
             raise BadRecord(f"'id' is {record.id}; its file is named {name}.json")
         return record
@@ -107,10 +104,13 @@ class Spool:
         return join_output(content, record.output_dropped)
 
     def store(self, record: Record, *, folder: str = "done") -> None:
-        """Put the record there whole, by rename; a run stored as done no longer runs."""
+        """Put a new record there whole; a run stored as done no longer runs. Raises FileExistsError if there is one."""
         beside = self.folder / "tmp" / f"{record.id}.store.json"
         write_through(beside, json.dumps(as_mapping(record)) + "\n")
-        beside.replace(self.folder / folder / f"{record.id}.json")
+        try:
+            (self.folder / folder / f"{record.id}.json").hardlink_to(beside)
+        finally:
+            beside.unlink()
         if folder == "done":
             (self.folder / "running" / f"{record.id}.json").unlink(missing_ok=True)
 
@@ -121,26 +121,58 @@ class Spool:
     def quarantine(self, name: str, reason: str, *, source: str = "done") -> None:
         """Put a record aside that nothing can be done with, and the reason beside it."""
         self._move(name, "quarantine", source=source)
-        (self.folder / "quarantine" / f"{name}.reason").write_text(reason + "\n", encoding="utf-8")
+        write_through(self.folder / "quarantine" / f"{name}.reason", storable(reason) + "\n")
 
-    def take_spare(self) -> int:
-        """Move what could only be written to the spare into the spool. Returns how many."""
-        taken = 0
-        for path in sorted(self.spare.glob("*.json")) if self.spare.is_dir() else ():
+    def take_spare(self) -> tuple[int, int]:
+        """Move what could only be written to the spare into the spool. Returns how many it took, and left alone."""
+        taken = left = 0
+        for name in record_names(self.spare):
             try:
-                content = read_plain(path, MAX_RECORD)
-            except (FileNotFoundError, UnsafeFile):
-                continue
-            beside = self.folder / "tmp" / f"{path.stem}.spare.json"
-            write_through(beside, content.decode("utf-8", "replace"))
-            beside.replace(self.folder / "done" / path.name)
-            (self.folder / "running" / path.name).unlink(missing_ok=True)
-            path.unlink()
-            taken += 1
-        return taken
+                self._take(self.spare / f"{name}.json")
+                taken += 1
+            except (OSError, UnsafeFile):
+                left += 1
+        return taken, left
+
+    def _take(self, path: Path) -> None:
+        content = read_plain(path, MAX_RECORD)
+        beside = self.folder / "tmp" / f"{path.stem}.spare.json"
+        write_through(beside, content.decode("utf-8", "replace"))
+        beside.replace(self.folder / "done" / path.name)
+        (self.folder / "running" / path.name).unlink(missing_ok=True)
+        path.unlink()
 
     def _move(self, name: str, folder: str, *, source: str = "done") -> None:
         (self.folder / source / f"{name}.json").replace(self.folder / folder / f"{name}.json")
+
+
+def record_names(folder: Path) -> list[str]:
+    """The names of the records in this folder without `.json`, in order; none where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(
+                entry.name.removesuffix(".json")
+                for entry in entries
+                if entry.name.endswith(".json")
+                and len(os.fsencode(entry.name)) <= LONGEST_NAME
+                and not entry.is_dir(follow_symlinks=False)
+            )
+    except FileNotFoundError:
+        return []
+
+
+def decode(text: bytes) -> Record:
+    """The record in a file's text; without its items and counts when they are what breaks it. Raises BadRecord."""
+    try:
+        mapping = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadRecord(f"it is not JSON: {error}") from error
+    try:
+        return parse_record(mapping)
+    except BadRecord:
+        if not isinstance(mapping, dict) or not (mapping.get("items") or mapping.get("counts")):
+            raise
+        return parse_record(mapping | {"items": [], "counts": {}})
 
 
 def spool_of(places: Places) -> Spool:

@@ -1,10 +1,11 @@
 """A run's or a deploy's record as a value, read strictly from the mapping in a spool file or an ingest request."""
 
-import math
 import re
+import reprlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 from uuid import UUID
@@ -19,9 +20,21 @@ MAX_OUTPUT = 2 * KEEP_BYTES + 200
 MAX_ITEMS = 10_000
 MAX_COUNTS = 500
 MAX_TEXT = 2_000
+MAX_NAME = 255
+MAX_COUNT_NAME = 100
+MAX_SECONDS = 1e10
+MAX_RECORDS = 500
+"""How many records one request to the diary may hold."""
+MAX_BYTES = 8 * 1024 * 1024
+"""How large one request to the diary may be, unpacked."""
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+MAX_AHEAD = timedelta(days=1)
+"""How far a record's times may lie ahead of the clock of who receives it."""
 TASK_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 Choice = TypeVar("Choice", bound=StrEnum)
+_SURFACE = reprlib.Repr()
+_SURFACE.maxstring = 80
 
 
 class BadRecord(RotaError):
@@ -89,15 +102,15 @@ class DeployRecord:
     previous: str
 
 
-def parse_record(mapping: object) -> RunRecord | DeployRecord:
-    """The record a decoded JSON value holds.
+def parse_record(mapping: object, *, received: datetime | None = None) -> RunRecord | DeployRecord:
+    """The record a decoded JSON value holds; with `received`, one of another host, whose clock may be wrong.
 
     Keys this version does not know are ignored: a newer agent may say more than an older diary understands.
     Raises BadRecord naming the key, its value and what would be right.
     """
     if not isinstance(mapping, Mapping):
         raise BadRecord(f"it is {_shown(mapping)}; it must be an object")
-    keys = _Keys(mapping)
+    keys = _Keys(mapping, latest=min(received + MAX_AHEAD, LATEST) if received else LATEST)
     version = keys.whole("version")
     if version != VERSION:
         raise BadRecord(f"'version' is {version}; this Rota understands {VERSION}")
@@ -196,7 +209,8 @@ def _plain(value: object) -> object:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    """The value as a person recognises it; however deep it nests, only its surface."""
+    text = _SURFACE.repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -205,6 +219,7 @@ class _Keys:
     """The keys of one record, each read as what it must be."""
 
     mapping: Mapping[str, object]
+    latest: datetime = LATEST
 
     def value(self, key: str) -> object:
         if key not in self.mapping:
@@ -224,8 +239,8 @@ class _Keys:
     def text_or_none(self, key: str) -> str | None:
         return None if self.value(key) is None else self.text(key)
 
-    def name(self, key: str) -> str:
-        value = self.text(key, most=255)
+    def name(self, key: str, *, most: int = MAX_NAME) -> str:
+        value = self.text(key, most=most)
         if not value.strip():
             raise _wrong(key, value, "a name")
         return value
@@ -261,6 +276,9 @@ class _Keys:
             raise _wrong(key, value, "a time like 2025-01-31T02:30:00.000000Z") from None
         if moment.tzinfo is None:
             raise _wrong(key, value, "a time with its zone, like 2025-01-31T02:30:00.000000Z")
+        if not EARLIEST <= moment <= self.latest:
+            right = f"between {EARLIEST:%Y-%m-%d} and {self.latest:%Y-%m-%d %H:%M} UTC; is the host's clock wrong?"
+            raise _wrong(key, value, right)
         return moment.astimezone(UTC)
 
     def moment_or_none(self, key: str) -> datetime | None:
@@ -277,14 +295,14 @@ class _Keys:
 
     def number(self, key: str) -> float:
         value = self.value(key)
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
             raise _wrong(key, value, "a finite number")
         return value
 
     def seconds(self, key: str) -> float:
         value = self.number(key)
-        if value < 0:
-            raise _wrong(key, value, "a number of seconds, zero or more")
+        if not 0 <= value <= MAX_SECONDS:
+            raise _wrong(key, value, f"a number of seconds, zero or more and at most {MAX_SECONDS:g}")
         return float(value)
 
     def seconds_or_none(self, key: str) -> float | None:
@@ -301,8 +319,8 @@ class _Keys:
         if not isinstance(value, Mapping) or len(value) > MAX_COUNTS:
             raise _wrong(key, value, f"an object of at most {MAX_COUNTS} numbers by name")
         for name in value:
-            if not isinstance(name, str) or name != storable(name) or not 0 < len(name) <= 100:
-                raise _wrong(f"a name in {key}", name, "a text of 1 to 100 characters")
+            if not isinstance(name, str) or name != storable(name) or not 0 < len(name) <= MAX_COUNT_NAME:
+                raise _wrong(f"a name in {key}", name, f"a text of 1 to {MAX_COUNT_NAME} characters")
         keys = _Keys(value)
         return {name: keys.number(name) for name in value}
 
@@ -312,7 +330,8 @@ def _item(key: str, value: object) -> Item:
         raise _wrong(key, value, "an object with name, outcome and message")
     keys = _Keys(value)
     try:
-        return Item(name=keys.name("name"), outcome=keys.name("outcome"), message=keys.text("message", default=""))
+        name = keys.name("name", most=MAX_TEXT)
+        return Item(name=name, outcome=keys.name("outcome"), message=keys.text("message", default=""))
     except BadRecord as error:
         raise BadRecord(f"in {key!r}: {error.args[0]}") from None
 

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import yaml
 
 from rota.core.errors import RotaError
+from rota.core.status import Environment
 
 FOLDER = Path("/etc/rota")
-ENVIRONMENTS = ("development", "staging", "production", "backup")
 
 
 class ConfigurationError(RotaError):
@@ -114,9 +114,9 @@ def parse(section: Mapping[str, Any], *, form: Form) -> Configuration:
         values["host_tokens"] = parse_tokens(mapping("diary.host_tokens", values["host_tokens"] or {}))
     if "administrators" in values:
         values["administrators"] = tuple(parse_administrator(each) for each in values["administrators"] or ())
-    if values.get("environment", "development") not in ENVIRONMENTS:
+    if values.get("environment", "development") not in list(Environment):
         raise ConfigurationError(
-            f"diary.environment is {values['environment']!r}; it is one of {', '.join(ENVIRONMENTS)}"
+            f"diary.environment is {values['environment']!r}; it is one of {', '.join(Environment)}"
         )
     check_time_zone(values.get("time_zone", "UTC"))
     return Configuration(form=form, **values)

@@ -14,12 +14,11 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
+from rota.core.record import MAX_BYTES, MAX_RECORDS
 from rota.diary.models import Host, Token
 from rota.diary.storing import store
 
 VERSION = 1
-MOST_RECORDS = 500
-MOST_BYTES = 8 * 1024 * 1024
 AT_ONCE = 2
 """Requests stored at the same time in one process; the rest of its threads stay free for people."""
 PATIENCE = 2.0
@@ -96,22 +95,22 @@ def read_entries(request: HttpRequest) -> list[object]:
     if batch.get("version") != VERSION:
         raise Refused(400, f"the batch's version is {batch.get('version')!r}; this diary understands {VERSION}")
     entries: list[object] = batch["records"]
-    if len(entries) > MOST_RECORDS:
-        raise Refused(413, f"the batch has {len(entries)} records; {MOST_RECORDS} are allowed")
+    if len(entries) > MAX_RECORDS:
+        raise Refused(413, f"the batch has {len(entries)} records; {MAX_RECORDS} are allowed")
     return entries
 
 
 def read_body(request: HttpRequest) -> bytes:
-    too_large = Refused(413, f"the body is larger than {MOST_BYTES} bytes")
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MOST_BYTES:
+    too_large = Refused(413, f"the body is larger than {MAX_BYTES} bytes")
+    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BYTES:
         raise too_large
-    body = request.read(MOST_BYTES + 1)
+    body = request.read(MAX_BYTES + 1)
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding == "gzip":
         body = unzip(body)
     elif encoding != "identity":
         raise Refused(415, f"the content encoding is {encoding!r}; gzip is understood, and none")
-    if len(body) > MOST_BYTES:
+    if len(body) > MAX_BYTES:
         raise too_large
     return body
 
@@ -120,9 +119,9 @@ def unzip(body: bytes) -> bytes:
     """Return the unpacked body, at most one byte more than is allowed, however much it would unpack to."""
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
     try:
-        unpacked = unpacker.decompress(body, MOST_BYTES + 1)
+        unpacked = unpacker.decompress(body, MAX_BYTES + 1)
     except zlib.error as error:
         raise Refused(400, f"the body is not gzip: {error}") from error
-    if len(unpacked) <= MOST_BYTES and not unpacker.eof:
+    if len(unpacked) <= MAX_BYTES and not unpacker.eof:
         raise Refused(400, "the gzip body ends too early")
     return unpacked

@@ -46,7 +46,7 @@ class Known:
 
 def store(host: Host, entries: Sequence[object], *, now: datetime) -> list[Result]:
     """Store what can be stored, quarantine the rest, and return each entry's fate in order."""
-    read = [read_record(host, entry) for entry in entries]
+    read = [read_record(host, entry, now) for entry in entries]
     with transaction.atomic():
         # Two requests of one host wait for each other here: a retry never races with the request it repeats.
         Host.objects.select_for_update().get(pk=host.pk)
@@ -76,16 +76,14 @@ def judge_all(host: Host, entries: Sequence[object], read: Sequence[Read]) -> tu
     return results, list(kept.values())
 
 
-def read_record(host: Host, entry: object) -> Read:
+def read_record(host: Host, entry: object, now: datetime) -> Read:
     try:
-        record = parse_record(entry)
+        record = parse_record(entry, received=now)
         if record.host != host.name:
             raise BadRecord(f"'host' is {record.host!r}, but the token is {host.name!r}'s")
         refuse_too_long(record)
     except BadRecord as problem:
         return problem
-    except OverflowError as error:
-        return BadRecord(f"a time or number is beyond what a calendar holds: {error}")
     return record
 
 
