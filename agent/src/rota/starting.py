@@ -1,11 +1,13 @@
 """A run started by hand: through systemd where there is a unit, else by the runner itself; live output either way."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rota.adapters import systemd
@@ -46,24 +48,42 @@ def run_unit(task: Task, places: Places, spool: Spool) -> int:
     if systemd.is_active(unit):
         raise AlreadyRunning(f"{unit}; see rota status")
     identifier = make_identifier(time.time_ns() // 1_000_000, os.urandom(10))
-    mark = places.marks / task.name
-    try:
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.write_text(identifier + "\n", encoding="ascii")
-    except PermissionError as error:
-        raise NeverStarted(f"{error}; become root") from error
-    try:
-        with subprocess.Popen(systemd.start_command(unit), stderr=subprocess.PIPE, text=True) as start:
-            follow(spool.folder / "output" / identifier, is_over=lambda: wait(start))
-            said = start.stderr.read().strip() if start.stderr else ""
-    finally:
-        mark.unlink(missing_ok=True)
+    with mark_left(places.marks / task.name, identifier):
+        said = start_and_follow(unit, spool.folder / "output" / identifier)
     record = find_run(spool, identifier)
     if record is None:
         raise NeverStarted(f"{unit}: {said or 'see systemctl status'}")
     if not record.status.is_final:
         raise NeverEnded(f"{unit}: {identifier} will be closed as lost by rota reconcile")
     return exit_code(record)
+
+
+@contextmanager
+def mark_left(mark: Path, identifier: str) -> Iterator[None]:
+    """Leave the mark until the run is over, or until a closed terminal or a stop ends this. Raises NeverStarted."""
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.write_text(identifier + "\n", encoding="ascii")
+    except PermissionError as error:
+        raise NeverStarted(f"{error}; become root") from error
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def start_and_follow(unit: str, output: Path) -> str:
+    """Start the service and print its output until it is over. Returns what systemd said."""
+    with subprocess.Popen(systemd.start_command([unit]), stderr=subprocess.PIPE, text=True) as start:
+        try:
+            follow(output, is_over=lambda: wait(start))
+        except SystemExit:
+            # Ends the waiting only: the run is systemd's, and goes on.
+            start.terminate()
+            raise
+        return start.stderr.read().strip() if start.stderr else ""
 
 
 def run_here(command: list[str]) -> int:

@@ -19,8 +19,8 @@ def is_booted() -> bool:
     return BOOTED.is_dir()
 
 
-def start_command(unit: str) -> list[str]:
-    return ["systemctl", "start", "--", unit]
+def start_command(units: Iterable[str]) -> list[str]:
+    return ["systemctl", "start", "--", *units]
 
 
 def reload_command() -> list[str]:
@@ -29,10 +29,6 @@ def reload_command() -> list[str]:
 
 def stop_command(units: Iterable[str]) -> list[str]:
     return ["systemctl", "stop", "--", *units]
-
-
-def begin_command(units: Iterable[str]) -> list[str]:
-    return ["systemctl", "start", "--", *units]
 
 
 def timers_command() -> list[str]:

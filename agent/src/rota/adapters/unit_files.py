@@ -46,4 +46,4 @@ def reload_and_start(units: Iterable[str]) -> None:
     systemd.ask(systemd.reload_command())
     wanted = list(units)
     if wanted:
-        systemd.ask(systemd.begin_command(wanted))
+        systemd.ask(systemd.start_command(wanted))
