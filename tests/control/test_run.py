@@ -4,8 +4,11 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import stat
 import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -67,16 +70,106 @@ def test_a_changed_lock_is_installed(clone: Path) -> None:
     assert "Installing requirements/control.txt" in run(clone).stderr
 
 
-def test_an_ordinary_user_is_told_what_to_install_and_goes_on(clone: Path) -> None:
-    """With a dpkg-query that knows nothing, every package is missing."""
-    tools = clone.parent / "tools"
-    tools.mkdir(exist_ok=True)
-    for name, text in {"dpkg-query": "exit 1", "id": "echo 1000"}.items():
-        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
-        (tools / name).chmod(stat.S_IRWXU)
+@pytest.fixture
+def copied(clone: Path) -> Iterator[Path]:
+    """Another place with all that the clone has, its environment too."""
+    run(clone)
+    elsewhere = clone.with_name("elsewhere")
+    shutil.copytree(clone, elsewhere, symlinks=True, copy_function=os.link)
+    yield elsewhere
+    shutil.rmtree(elsewhere)
+
+
+def test_an_environment_that_was_made_elsewhere_is_made_anew(copied: Path) -> None:
+    answer = run(copied)
+    assert answer.returncode == 0, answer.stderr
+    assert "Making .venv" in answer.stderr
+    assert (copied / ".venv" / "bin" / "fab").read_text().startswith(f"#!{copied}/")
+
+
+def test_an_environment_whose_python_was_replaced_is_made_anew(clone: Path, copied: Path) -> None:
+    """As by an upgrade of the system; the stand-in for the new Python makes no environment, which is told."""
+    (copied / ".venv" / "bin" / "python").unlink()
+    (copied / ".venv" / "bin" / "python").symlink_to("/usr/bin/false")
+    python = clone.parent / "python3"
+    python.write_text('#!/bin/sh\ntest "$1" = -c\n')
+    python.chmod(stat.S_IRWXU)
+    inside = ["bwrap", "--dev-bind", "/", "/", "--bind", copied, clone, "--bind", python, "/usr/bin/python3"]
+    answer = subprocess.run([*inside, "./run"], cwd=clone, capture_output=True, text=True, check=False)
+    assert answer.returncode == 2
+    assert "Making .venv" in answer.stderr
+
+
+def with_tools(clone: Path, **tools: str) -> str:
+    """A PATH on which these programs are scripts of the test's own."""
+    folder = clone.parent / "tools"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, text in tools.items():
+        (folder / name.replace("_", "-")).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name.replace("_", "-")).chmod(stat.S_IRWXU)
     for stamp in (clone / ".cache").glob("packages-*"):
         stamp.unlink()
-    answer = run(clone, path=f"{tools}:/usr/sbin:/usr/bin:/sbin:/bin")
+    return f"{folder}:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@pytest.fixture
+def policy(clone: Path) -> Iterator[Path]:
+    """The file that keeps services of new packages stopped, in a /usr/sbin of the test's own."""
+    folder = clone.parent / "sbin"
+    folder.mkdir()
+    yield folder / "policy-rc.d"
+    shutil.rmtree(folder)
+
+
+def install(clone: Path, policy: Path, apt: str) -> "subprocess.Popen[str]":
+    """`./run` as root where every package is missing, with a stand-in for apt-get; a session of its own."""
+    path = with_tools(clone, dpkg_query="exit 1", id="echo 0", apt_get=apt)
+    return subprocess.Popen(
+        ["bwrap", "--dev-bind", "/", "/", "--bind", str(policy.parent), "/usr/sbin", "./run", "--list"],
+        cwd=clone,
+        env={**os.environ, "HOME": str(clone.parent / "home"), "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_an_installation_that_is_interrupted_leaves_no_policy_behind(
+    clone: Path, policy: Path, number: signal.Signals
+) -> None:
+    with install(clone, policy, "touch /usr/sbin/begun; exec sleep 60") as running:
+        wait_for(policy.with_name("begun").exists)
+        os.killpg(running.pid, number)
+    wait_for(lambda: not policy.exists())
+
+
+def test_a_policy_that_a_killed_run_left_is_taken_away_by_the_next_and_no_other(clone: Path, policy: Path) -> None:
+    with install(clone, policy, "exec sleep 60") as running:
+        wait_for(policy.exists)
+        os.killpg(running.pid, signal.SIGKILL)
+    assert policy.exists()
+    with install(clone, policy, f"test -x {policy} && exit 0") as again:
+        again.communicate()
+    assert (again.returncode, policy.exists()) == (0, False)
+    policy.write_text("#!/bin/sh\nexit 0\n")
+    with install(clone, policy, "exit 0") as foreign:
+        foreign.communicate()
+    assert policy.read_text() == "#!/bin/sh\nexit 0\n"
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)  # a poll of the file system, bounded by the deadline
+
+
+def test_an_ordinary_user_is_told_what_to_install_and_goes_on(clone: Path) -> None:
+    """With a dpkg-query that knows nothing, every package is missing."""
+    answer = run(clone, path=with_tools(clone, dpkg_query="exit 1", id="echo 1000"))
     assert answer.returncode == 0, answer.stderr
     assert "apt-get install git openssh-client python3-venv rsync" in answer.stderr
     assert "deploy" in answer.stdout
