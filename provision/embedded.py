@@ -79,6 +79,7 @@ def write_configuration(home: Path) -> None:
             "diary": {
                 "environment": "development",
                 "host_tokens": {host: digest},
+                "host_environments": {host: "development"},
                 "administrators": [{"name": "admin", "email": LOGIN}],
             }
         },

@@ -32,6 +32,7 @@ def configured_as(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Configurat
     configuration = replace(
         settings.CONFIGURATION,
         host_tokens={name: sha256(name.encode()).hexdigest() for name in ("production", "backup")},
+        host_environments={"production": "production", "backup": "backup", "nowhere": "staging"},
         administrators=(Administrator(name="Operator", email="operator@example.org"),),
     )
     (tmp_path / "diary_admin_password").write_text("the very first password\n")
@@ -63,7 +64,7 @@ def test_sync_brings_about_what_is_configured_and_the_second_time_nothing(
 ) -> None:
     assert "production: token accepted" in said("sync")
     assert said("sync") == "nothing to change\n"
-    assert set(Host.objects.values_list("name", flat=True)) == {"production", "backup"}
+    assert set(Host.objects.values_list("name", "environment")) == {("production", "production"), ("backup", "backup")}
     person = Person.objects.get(email="operator@example.org")
     assert (person.role, person.check_password("the very first password")) == ("administrator", True)
 
@@ -121,6 +122,20 @@ def test_a_mistake_in_the_configuration_is_one_line_and_exit_2(tmp_path: Path) -
     assert done.returncode == 2
     assert done.stderr.startswith("rota-diary: The diary's configuration cannot be used: diary has no setting colour")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_embedded_forms_secret_lies_in_its_folder_wherever_the_database_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, home = tmp_path / "here", tmp_path / "home"
+    here.mkdir()
+    home.mkdir()
+    (home / "diary.yml").write_text("diary: {database: {engine: postgresql, name: diary}}")
+    monkeypatch.chdir(here)
+    done = rota_diary("check", ROTA_HOME=str(home))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [*here.iterdir()] == []
+    assert (home / "diary_secret_key").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_host_is_not_served_by_the_embedded_server(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def test_the_embedded_form_needs_nothing_but_its_home(tmp_path: Path) -> None:
     configuration = load({"ROTA_HOME": str(tmp_path)})
     assert configuration.form is Form.EMBEDDED
     assert configuration.database.name == str(tmp_path / "diary.sqlite3")
+    assert configuration.home == tmp_path
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,7 @@ def test_the_embedded_form_needs_nothing_but_its_home(tmp_path: Path) -> None:
         ("diary: {database: {engine: mysql, name: x}}", "postgresql, sqlite"),
         ("diary: {database: {engine: sqlite}}", "diary.database.name is missing"),
         ("diary: {host_tokens: {production: secret}}", "64 hexadecimal digits"),
+        ("diary: {host_environments: {web: prod}}", "diary.host_environments.web is 'prod'; it is one of development"),
         ("diary: {administrators: [{name: Somebody}]}", "no email address"),
         ("diary: {hosts: [", "is not YAML"),
     ],

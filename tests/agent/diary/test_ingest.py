@@ -125,12 +125,21 @@ def test_no_host_can_touch_another_hosts_runs(production: Shipper) -> None:
     assert Run.objects.get().status == "running"
 
 
-def test_a_request_is_a_sign_of_life_and_tells_the_environment(production: Shipper) -> None:
+def test_a_request_is_a_sign_of_life_and_tells_an_environment_that_is_not_configured(production: Shipper) -> None:
+    Host.objects.update(environment="")
     production.ship(run(environment="backup"))
     host = Host.objects.get(name="production")
     assert host.environment == "backup"
     assert host.last_contact is not None
     assert (timezone.now() - host.last_contact).total_seconds() < 60
+
+
+def test_a_host_speaks_for_its_own_environment_alone(production: Shipper) -> None:
+    Host.objects.update(environment="staging")
+    results = production.ship(run(environment="staging"), run(), deploy())
+    assert fates(results) == ["accepted", "quarantined", "quarantined"]
+    assert "'environment' is 'production'" in results[1]["reason"]
+    assert Host.objects.get().environment == "staging"
 
 
 @pytest.mark.parametrize("token", ["", "wrong", "\udcff"])

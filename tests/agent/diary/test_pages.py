@@ -4,16 +4,20 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.conf import settings
 from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import escape
 
-from rota.diary.login import MOST_PER_ADDRESS, MOST_PER_EMAIL
-from rota.diary.models import Host, LoginFailure, Person, Review, Run
+from rota.core import status as words
+from rota.diary import models
+from rota.diary.login import MOST_PER_ADDRESS, MOST_PER_EMAIL, MOST_PER_PAIR
+from rota.diary.models import Deploy, Host, LoginFailure, Person, Review, Run
 from rota.diary.paging import PAGE
 from tests.agent.diary.conftest import PASSWORD, Cast, Shipper, visitor
 from tests.agent.diary.records import deploy, failed, run, running
@@ -59,7 +63,7 @@ def test_no_page_allows_inline_script_frames_or_other_sites(cast: Cast, address:
     assert "unsafe" not in policy
     assert response.headers["X-Frame-Options"] == "DENY"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
-    assert "max-age=31536000" in response.headers["Strict-Transport-Security"]
+    assert response.headers["Strict-Transport-Security"] == "max-age=31536000", "other names are not ours to speak for"
 
 
 @pytest.mark.parametrize("address", [*PAGES, "/login/"])
@@ -104,16 +108,58 @@ def test_somebody_who_left_cannot_log_in(cast: Cast) -> None:
     assert "do not belong together" in response.content.decode()
 
 
-def test_guessing_one_persons_password_is_slowed_down(cast: Cast) -> None:
-    for number in range(MOST_PER_EMAIL):
-        guess = {"username": "viewer@example.org", "password": f"guess {number}"}
-        assert cast.stranger.post("/login/", guess, REMOTE_ADDR=f"192.0.2.{number}").status_code == 200
-    right = {"username": "viewer@example.org", "password": PASSWORD}
-    response = cast.stranger.post("/login/", right)
+RIGHT = {"username": "viewer@example.org", "password": PASSWORD}
+
+
+def guess_everywhere(client: Client, amount: int) -> set[int]:
+    """Guess the viewer's password once from each of so many network addresses; returns the statuses."""
+    return {
+        client.post("/login/", RIGHT | {"password": f"guess {n}"}, REMOTE_ADDR=f"192.0.2.{n}").status_code
+        for n in range(amount)
+    }
+
+
+def test_guessing_one_persons_password_is_slowed_down_here_and_closes_nothing_elsewhere(cast: Cast) -> None:
+    for number in range(MOST_PER_PAIR):
+        assert cast.stranger.post("/login/", RIGHT | {"password": f"guess {number}"}).status_code == 200
+    response = cast.stranger.post("/login/", RIGHT)
     assert response.status_code == 429
     assert int(response.headers["Retry-After"]) > 0
+    assert cast.stranger.post("/login/", RIGHT, REMOTE_ADDR="192.0.2.1").status_code == 302
     LoginFailure.objects.update(at=datetime(2025, 1, 1, tzinfo=UTC))
-    assert cast.stranger.post("/login/", right).status_code == 302
+    assert cast.stranger.post("/login/", RIGHT).status_code == 302
+
+
+def test_guessing_from_everywhere_is_slowed_down_but_locks_nobody_out(cast: Cast) -> None:
+    known = cast.stranger
+    assert known.post("/login/", RIGHT).status_code == 302
+    known.post("/logout/")
+    assert guess_everywhere(cast.stranger, MOST_PER_EMAIL) == {200}
+    assert guess_everywhere(cast.stranger, 2) == {429}
+    assert cast.stranger.post("/login/", RIGHT).status_code == 429
+    assert known.post("/login/", RIGHT).status_code == 302, "a browser that they logged in with before"
+
+
+def test_a_browser_is_known_for_the_person_who_logged_in_with_it_alone(cast: Cast) -> None:
+    guess_everywhere(cast.stranger, MOST_PER_EMAIL)
+    other = cast.stranger
+    assert other.post("/login/", {"username": "reviewer@example.org", "password": PASSWORD}).status_code == 302
+    other.post("/logout/")
+    assert other.post("/login/", RIGHT).status_code == 429
+
+
+def test_an_attempt_counts_before_its_password_is_looked_at(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else as many guesses as there are threads would slip through at one moment."""
+    counted = []
+
+    def check_password(*_: object) -> bool:
+        counted.append(LoginFailure.objects.count())
+        return True
+
+    monkeypatch.setattr(Person, "check_password", check_password)
+    cast.stranger.post("/login/", RIGHT)
+    assert counted == [1]
+    assert not LoginFailure.objects.exists(), "a login that succeeds is no failure"
 
 
 def test_guessing_from_one_address_is_slowed_down_whoever_is_guessed(cast: Cast) -> None:
@@ -168,6 +214,17 @@ def test_one_review_can_close_all_open_failures_of_the_task_up_to_the_run(cast: 
     cast.operator.post(reverse("review", args=[second]), {"state": "done", "all": "yes"})
     states = {str(pk): review for pk, review in Run.objects.values_list("pk", "review")}
     assert states == {first: "done", second: "done", third: "needs_analysis", other: "needs_analysis"}
+
+
+def test_what_was_said_of_a_running_run_holds_when_it_has_ended(cast: Cast, production: Shipper) -> None:
+    start = running()
+    production.ship(start)
+    cast.reviewer.post(reverse("review", args=[start["id"]]), {"state": "ongoing", "summary": "it hangs"})
+    production.ship(failed(id=start["id"]), failed(task="another_task"))
+    assert dict(Run.objects.values_list("task", "review")) == {
+        "send_reports": "ongoing",
+        "another_task": "needs_analysis",
+    }
 
 
 def test_a_viewer_may_not_review(cast: Cast, production: Shipper) -> None:
@@ -277,6 +334,31 @@ def test_paging_shows_every_run_once_in_both_directions(cast: Cast, production: 
     first = cast.viewer.get(f"/runs/{back.newer}").context["page"]
     assert [str(row.pk) for row in first.rows] == seen[0]
     assert first.newer == ""
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Los_Angeles"])
+def test_no_page_breaks_at_the_edge_of_the_calendar(
+    cast: Cast, production: Shipper, monkeypatch: pytest.MonkeyPatch, zone: str
+) -> None:
+    identifier = production.ship(failed())[0]["id"]
+    production.ship(deploy())
+    for edge in (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)):
+        Run.objects.update(started=edge, ended=edge, slot=edge)
+        Deploy.objects.update(started=edge, ended=edge)
+        with timezone.override(zone):
+            for address in (*PAGES, reverse("run", args=[identifier])):
+                text_of(cast.viewer, address)
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
+def test_an_address_at_the_edge_of_the_calendar_is_read_as_no_page(cast: Cast, moment: str) -> None:
+    for direction in ("before", "after"):
+        text_of(cast.viewer, "/runs/?" + urlencode({direction: f"{moment}~{uuid.uuid4()}"}))
+
+
+@pytest.mark.parametrize("name", ["Environment", "Status", "Trigger", "DeployAction", "DeployStatus"])
+def test_the_diary_has_a_word_for_everything_that_a_record_can_say(name: str) -> None:
+    assert list(getattr(models, name)) == list(getattr(words, name))
 
 
 def test_releases_are_listed_and_narrowed_by_host(cast: Cast, production: Shipper) -> None:

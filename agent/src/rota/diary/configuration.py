@@ -1,7 +1,7 @@
 """What an installation says of its diary: the `diary` key of its configuration files, and its secrets."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -49,12 +49,15 @@ class Administrator:
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
     form: Form = Form.NONE
+    home: Path | None = None
+    """The folder of the embedded form; None elsewhere."""
     hosts: tuple[str, ...] = ("localhost", "127.0.0.1")
     database: Database = field(default_factory=Database)
     media: Path | None = None
     environment: str = "development"
     time_zone: str = "UTC"
     host_tokens: Mapping[str, str] = field(default_factory=dict)
+    host_environments: Mapping[str, str] = field(default_factory=dict)
     administrators: tuple[Administrator, ...] = ()
 
 
@@ -77,7 +80,7 @@ def embedded(home: Path) -> Configuration:
         "database": {"engine": "sqlite", "name": str(home / "diary.sqlite3")},
         "media": str(home / "media"),
     } | read_section(sorted(home.glob("*.yml")))
-    return parse(section, form=Form.EMBEDDED)
+    return replace(parse(section, form=Form.EMBEDDED), home=home)
 
 
 def read_section(files: Iterable[Path]) -> dict[str, Any]:
@@ -101,7 +104,7 @@ def read_section(files: Iterable[Path]) -> dict[str, Any]:
 
 
 def parse(section: Mapping[str, Any], *, form: Form) -> Configuration:
-    known = {each.name for each in fields(Configuration)} - {"form"}
+    known = {each.name for each in fields(Configuration)} - {"form", "home"}
     refuse_unknown("diary", section, known)
     values: dict[str, Any] = dict(section)
     if "hosts" in values:
@@ -112,12 +115,14 @@ def parse(section: Mapping[str, Any], *, form: Form) -> Configuration:
         values["media"] = Path(values["media"])
     if "host_tokens" in values:
         values["host_tokens"] = parse_tokens(mapping("diary.host_tokens", values["host_tokens"] or {}))
+    if "host_environments" in values:
+        environments = mapping("diary.host_environments", values["host_environments"] or {})
+        for host, environment in environments.items():
+            check_environment(f"diary.host_environments.{host}", environment)
+        values["host_environments"] = environments
     if "administrators" in values:
         values["administrators"] = tuple(parse_administrator(each) for each in values["administrators"] or ())
-    if values.get("environment", "development") not in list(Environment):
-        raise ConfigurationError(
-            f"diary.environment is {values['environment']!r}; it is one of {', '.join(Environment)}"
-        )
+    check_environment("diary.environment", values.get("environment", Environment.DEVELOPMENT))
     check_time_zone(values.get("time_zone", "UTC"))
     return Configuration(form=form, **values)
 
@@ -150,6 +155,11 @@ def parse_administrator(section: object) -> Administrator:
         raise ConfigurationError(f"diary.administrators: {entry.get('name')!r} has no email address")
     email = str(entry["email"]).strip().lower()
     return Administrator(name=str(entry.get("name") or email), email=email)
+
+
+def check_environment(where: str, name: object) -> None:
+    if name not in list(Environment):
+        raise ConfigurationError(f"{where} is {name!r}; it is one of {', '.join(Environment)}")
 
 
 def check_time_zone(name: object) -> None:

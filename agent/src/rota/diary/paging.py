@@ -1,7 +1,7 @@
 """Pages through a list that grows at its top, each found by a key: the thousandth costs as much as the first."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -29,8 +29,8 @@ def parse_key(text: str) -> Key | None:
     started, _, identifier = text.partition("~")
     try:
         moment = datetime.fromisoformat(started)
-        return Key(moment, UUID(identifier)) if moment.tzinfo else None
-    except ValueError:
+        return Key(moment.astimezone(UTC), UUID(identifier)) if moment.tzinfo else None
+    except (ValueError, OverflowError):
         return None
 
 

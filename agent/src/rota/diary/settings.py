@@ -15,12 +15,12 @@ BEHIND_TLS = CONFIGURATION.form is not Form.EMBEDDED
 
 
 def secret_key() -> str:
-    """Return the unit's secret; the embedded form keeps one beside its database, anything else makes one that lasts
+    """Return the unit's secret; the embedded form keeps one in its folder, anything else makes one that lasts
     as long as the process (so `rota-diary check` works without credentials, and nobody stays logged in by it)."""
     if key := read_credential(os.environ, "diary_secret_key"):
         return key
-    if CONFIGURATION.form is Form.EMBEDDED:
-        return kept_secret(Path(CONFIGURATION.database.name).parent / "diary_secret_key")
+    if CONFIGURATION.home is not None:
+        return kept_secret(CONFIGURATION.home / "diary_secret_key")
     return secrets.token_urlsafe(64)
 
 
@@ -117,6 +117,7 @@ SESSION_COOKIE_NAME = "__Host-rota-session" if BEHIND_TLS else "rota-session"
 SESSION_COOKIE_SECURE = BEHIND_TLS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
+KNOWN_COOKIE_NAME = "__Host-rota-known" if BEHIND_TLS else "rota-known"
 CSRF_COOKIE_NAME = "__Host-rota-csrf" if BEHIND_TLS else "rota-csrf"
 CSRF_COOKIE_SECURE = BEHIND_TLS
 CSRF_COOKIE_HTTPONLY = True
@@ -126,8 +127,8 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS else
 SECURE_SSL_REDIRECT = BEHIND_TLS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if BEHIND_TLS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = BEHIND_TLS
-SECURE_HSTS_PRELOAD = BEHIND_TLS
+# For this name alone: whether an organisation's other names have TLS is not the diary's to say.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 

@@ -81,6 +81,10 @@ def read_record(host: Host, entry: object, now: datetime) -> Read:
         record = parse_record(entry, received=now)
         if record.host != host.name:
             raise BadRecord(f"'host' is {record.host!r}, but the token is {host.name!r}'s")
+        if host.environment and record.environment != host.environment:
+            raise BadRecord(
+                f"'environment' is {record.environment.value!r}, but {host.name!r} is of {host.environment}"
+            )
         refuse_too_long(record)
     except BadRecord as problem:
         return problem
@@ -131,9 +135,10 @@ def save_runs(host: Host, records: Sequence[RunRecord], now: datetime) -> None:
     """Insert these runs or replace what is known of them, with their output and items."""
     if not records:
         return
+    said = reviews_given(records)
     replaceable = [field.name for field in Run._meta.concrete_fields if not field.primary_key]
     Run.objects.bulk_create(
-        [run_row(host, record, now) for record in records],
+        [run_row(host, record, said.get(record.id, first_review(record)), now) for record in records],
         update_conflicts=True,
         unique_fields=["id"],
         update_fields=replaceable,
@@ -154,7 +159,17 @@ def save_runs(host: Host, records: Sequence[RunRecord], now: datetime) -> None:
         Item.objects.bulk_create(items, batch_size=1000)
 
 
-def run_row(host: Host, record: RunRecord, now: datetime) -> Run:
+def reviews_given(records: Sequence[RunRecord]) -> dict[UUID, str]:
+    """What somebody said of these runs while they were running; their end does not unsay it."""
+    known = Run.objects.select_for_update().filter(id__in=[record.id for record in records])
+    return dict(known.exclude(review=ReviewState.NONE).values_list("id", "review"))
+
+
+def first_review(record: RunRecord) -> str:
+    return ReviewState.NEEDS_ANALYSIS if record.status.value in NEEDS_ANALYSIS else ReviewState.NONE
+
+
+def run_row(host: Host, record: RunRecord, review: str, now: datetime) -> Run:
     return Run(
         id=record.id,
         host=host,
@@ -181,7 +196,7 @@ def run_row(host: Host, record: RunRecord, now: datetime) -> Run:
         unit_hash=record.unit_hash,
         attempt=record.attempt,
         received=now,
-        review=ReviewState.NEEDS_ANALYSIS if record.status.value in NEEDS_ANALYSIS else ReviewState.NONE,
+        review=review,
     )
 
 
@@ -227,5 +242,6 @@ def quarantine(host: Host, entries: Sequence[object], results: Sequence[Result],
 
 
 def note_contact(host: Host, kept: Sequence[Record], now: datetime) -> None:
-    changes = {"last_contact": now} | ({"environment": kept[-1].environment.value} if kept else {})
-    Host.objects.filter(pk=host.pk).update(**changes)
+    Host.objects.filter(pk=host.pk).update(last_contact=now)
+    if kept and not host.environment:  # of a host whose environment is not configured its first record tells it
+        Host.objects.filter(pk=host.pk).update(environment=kept[0].environment.value)

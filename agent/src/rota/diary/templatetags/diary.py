@@ -21,7 +21,7 @@ def moment(value: datetime | None) -> SafeString | str:
         '<time datetime="{}" title="{}">{}</time>',
         utc.isoformat(),
         utc.strftime("%Y-%m-%d %H:%M:%S.%f UTC"),
-        timezone.localtime(value).strftime("%Y-%m-%d %H:%M:%S"),
+        local(value),
     )
 
 
@@ -34,9 +34,17 @@ def since(value: datetime | None) -> SafeString | str:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         value.astimezone(UTC).isoformat(),
-        timezone.localtime(value).strftime("%Y-%m-%d %H:%M:%S"),
+        local(value),
         ago,
     )
+
+
+def local(value: datetime) -> str:
+    """The moment in the diary's time zone; one at the calendar's edge, which the zone would push over it, in UTC."""
+    try:
+        return timezone.localtime(value).strftime("%Y-%m-%d %H:%M:%S")
+    except OverflowError:
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 @register.filter

@@ -23,6 +23,7 @@ class Command(BaseCommand):
         with transaction.atomic():
             changes = [
                 *sync_tokens(settings.CONFIGURATION.host_tokens, now=now),
+                *sync_environments(settings.CONFIGURATION.host_environments),
                 *sync_administrators(settings.CONFIGURATION.administrators, password),
             ]
         Session.objects.filter(expire_date__lt=now).delete()
@@ -42,6 +43,15 @@ def sync_tokens(wanted: Mapping[str, str], *, now: datetime) -> list[str]:
     for token in Token.objects.filter(revoked=None).exclude(digest__in=wanted.values()).select_related("host"):
         Token.objects.filter(pk=token.pk).update(revoked=now)
         changes.append(f"{token.host.name}: an earlier token revoked")
+    return changes
+
+
+def sync_environments(wanted: Mapping[str, str]) -> list[str]:
+    """Say of each configured host that exists which environment it is of; records that claim another are refused."""
+    changes = []
+    for name, environment in sorted(wanted.items()):
+        if Host.objects.filter(name=name).exclude(environment=environment).update(environment=environment):
+            changes.append(f"{name}: is of {environment}")
     return changes
 
 
