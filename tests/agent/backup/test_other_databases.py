@@ -2,6 +2,7 @@
 
 import sqlite3
 import subprocess
+import sys
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -96,6 +97,43 @@ def test_a_sqlite_file_is_swapped_in_and_the_old_one_kept(tmp_path: Path) -> Non
     assert before is not None
     assert sqlite.fingerprint(tmp_path / "notes") == tables
     assert sqlite.fingerprint(before) == {'odd "note': Fingerprint(0, "0")}
+
+
+CRASH = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("PRAGMA cache_size = 1")
+connection.execute('UPDATE "odd ""note" SET body = hex(randomblob(4000))')
+os._exit(0)
+"""
+
+
+def test_what_a_crashed_writer_left_is_taken_back_before_a_swap(tmp_path: Path) -> None:
+    make_notes(tmp_path / "notes")
+    with closing(sqlite3.connect(tmp_path / "notes")) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    tables = sqlite.copy(tmp_path / "notes", tmp_path / "copy")
+    subprocess.run([sys.executable, "-c", CRASH, str(tmp_path / "notes")], check=True)
+    assert (tmp_path / "notes-journal").exists()
+    before = sqlite.swap(tmp_path / "copy", tmp_path / "notes", NOW)
+    assert before is not None
+    assert sqlite.fingerprint(before) == tables
+    assert sqlite.fingerprint(tmp_path / "notes") == tables
+    assert not list(tmp_path.glob("notes*-journal"))
+
+
+def test_a_damaged_sqlite_file_can_be_replaced_and_one_in_use_cannot(tmp_path: Path) -> None:
+    make_notes(tmp_path / "notes")
+    tables = sqlite.copy(tmp_path / "notes", tmp_path / "copy")
+    with closing(sqlite3.connect(tmp_path / "notes")) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sqlite, "PATIENCE", 0)
+            with pytest.raises(sqlite.DatabaseInUse, match="stop what uses it"):
+                sqlite.swap(tmp_path / "copy", tmp_path / "notes", NOW)
+    (tmp_path / "notes").write_bytes(b"no database any more" * 99)
+    sqlite.swap(tmp_path / "copy", tmp_path / "notes", NOW)
+    assert sqlite.fingerprint(tmp_path / "notes") == tables
 
 
 def test_a_backup_of_every_kind_passes_its_drill(estate: Estate, reports: str, tmp_path: Path) -> None:

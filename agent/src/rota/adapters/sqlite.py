@@ -3,16 +3,23 @@
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 
 from rota.core.errors import RotaError
 from rota.core.fingerprint import Fingerprint
 
+JOURNALS = ("-wal", "-shm", "-journal")
+PATIENCE = 5  # seconds to wait for a writer to finish
+
 
 class DatabaseDamaged(RotaError):
     """SQLite finds its database file damaged."""
+
+
+class DatabaseInUse(RotaError):
+    """Somebody is writing to the SQLite database."""
 
 
 class DatabaseMissing(RotaError):
@@ -50,8 +57,8 @@ def fingerprint(database: Path) -> dict[str, Fingerprint]:
 def swap(file: Path, target: Path, now: datetime) -> Path | None:
     """Put a database file in place of `target` by rename; returns where the one before it is now kept.
 
-    Who has the old one open goes on with the old one: stop its users first. Their journal files go with it, since
-    SQLite would play them into the new one.
+    Who has the old one open goes on with the old one: stop its users first. Raises `DatabaseInUse` where SQLite knows
+    of one. Journals go with the old one, since SQLite would play them into the new one.
     """
     beside = target.with_name(target.name + ".restored")
     shutil.copyfile(file, beside)
@@ -59,15 +66,37 @@ def swap(file: Path, target: Path, now: datetime) -> Path | None:
     if before:
         shutil.copystat(target, beside)
         os.chown(beside, target.stat().st_uid, target.stat().st_gid)
-        with closing(sqlite3.connect(target)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        _settle(target)
         os.link(target, before)
-    for journal in ("-wal", "-shm", "-journal"):
-        target.with_name(target.name + journal).unlink(missing_ok=True)
-    with beside.open("rb") as written:
-        os.fsync(written.fileno())
+        for journal in JOURNALS:  # there are still some only where the old one is past settling
+            with suppress(FileNotFoundError):
+                target.with_name(target.name + journal).rename(before.with_name(before.name + journal))
+    _sync(beside)
     beside.replace(target)
+    _sync(target.parent)
     return before
+
+
+def _settle(database: Path) -> None:
+    """Let SQLite bring into the file what its journals hold, and take back what a crashed writer left half done."""
+    with closing(sqlite3.connect(database, timeout=PATIENCE)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise DatabaseInUse(f"{database}; stop what uses it") from error
+        except sqlite3.DatabaseError:
+            return  # damaged, which may be why it is being replaced
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _open(database: Path) -> sqlite3.Connection:
