@@ -67,6 +67,42 @@ def test_what_borg_could_not_read_makes_the_archive_incomplete(estate: Estate, m
         with_sources(estate.here(), postgresql=["library"]).send(NOW)
 
 
+def test_a_file_that_cannot_be_read_fails_the_backup(estate: Estate, tmp_path: Path) -> None:
+    backed_up = with_sources(estate.here(), directories=[str(tmp_path / "media")])
+    unread = borg.Created(1, 1, 1, unread=("media/cover.txt: read: [Errno 5] Input/output error: 'media/cover.txt'",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(borg, "create", lambda *_, **__: unread)
+        with pytest.raises(sending.ArchiveIncomplete, match="Input/output error"):
+            backed_up.send(NOW)
+
+
+def test_of_borgs_warnings_only_changed_and_vanished_files_are_harmless() -> None:
+    harmless = ["a: file changed while we backed it up", "a: stat: [Errno 2] No such file or directory: 'a'"]
+    unread = ["a: open: [Errno 13] Permission denied: 'a'", "a: read: [Errno 5] Input/output error: 'a'"]
+    assert [bool(borg.HARMLESS.search(text)) for text in harmless + unread] == [True, True, False, False]
+
+
+def test_what_borg_leaves_out_of_a_directory_makes_the_archive_incomplete(estate: Estate, tmp_path: Path) -> None:
+    (tmp_path / "media" / "link.txt").hardlink_to(tmp_path / "media" / "cover.txt")
+    (tmp_path / "media" / "odd \udcff.txt").write_text("a name that is not UTF-8")
+    (tmp_path / "media" / "loop").symlink_to(".")
+    backed_up = with_sources(estate.here(), directories=[str(tmp_path / "media")])
+    later = datetime.now(UTC) + timedelta(seconds=3)  # by then the files were there before
+    whole = borg.create_command
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(borg, "create_command", lambda name, paths, _: whole(name, paths, ["*/cover.txt"]))
+        with pytest.raises(sending.ArchiveIncomplete, match="media/cover.txt"):
+            backed_up.send(later)
+    backed_up.send(later + timedelta(seconds=1))
+
+
+def test_nobody_takes_a_folder_out_of_the_backups_by_putting_a_file_there(estate: Estate, tmp_path: Path) -> None:
+    (tmp_path / "media" / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n")
+    sent = with_sources(estate.here(), directories=[str(tmp_path / "media")]).send(NOW)
+    stored = borg.sizes(estate.kept(), sent.name, [])
+    assert str(tmp_path / "media" / "cover.txt").lstrip("/") in stored
+
+
 def test_backups_that_shrank_are_kept_and_fail_until_somebody_accepts_them(
     estate: Estate, cluster: postgres.Server
 ) -> None:

@@ -6,6 +6,7 @@ The passphrase reaches borg through a pipe (`BORG_PASSPHRASE_FD`), so it is in n
 import json
 import os
 import pwd
+import re
 import shlex
 import subprocess
 import tempfile
@@ -19,8 +20,9 @@ from typing import IO, Any
 from rota.core.errors import RotaError
 
 LOCK_WAIT = 600  # seconds an hourly backup waits for the store's own work, and the other way round
-# Exit 1 is a warning: a file changed while it was read. What must be in the archive is confirmed afterwards.
+# Exit 1 is a warning: of files that were left out, or that changed while they were read.
 WARNING = 1
+HARMLESS = re.compile(r": file changed while we backed it up$|\[Errno 2\]")  # changed, or gone: files in use do that
 
 
 class BorgFailed(RotaError):
@@ -91,7 +93,8 @@ class Created:
     files: int
     size: int
     stored: int  # bytes that were new to the repository, compressed
-    warnings: tuple[str, ...] = ()  # files that changed, vanished or could not be read meanwhile
+    warnings: tuple[str, ...] = ()  # files that changed or vanished meanwhile
+    unread: tuple[str, ...] = ()  # files that are there and could not be read
 
 
 def command(*words: str, given: Sequence[str] = ()) -> list[str]:
@@ -172,7 +175,9 @@ def create(
     """Store one archive. An interrupted one leaves a checkpoint, never an archive of this name."""
     outcome = run(repository, create_command(name, paths, excludes), folder=folder)
     stats = json.loads(outcome.output)["archive"]["stats"]
-    return Created(stats["nfiles"], stats["original_size"], stats["deduplicated_size"], outcome.messages)
+    unread = tuple(text for text in outcome.warnings if not HARMLESS.search(text))
+    harmless = tuple(text for text in outcome.messages if text not in unread)
+    return Created(stats["nfiles"], stats["original_size"], stats["deduplicated_size"], harmless, unread)
 
 
 def archives(repository: Repository, *, checkpoints: bool = False) -> list[Archive]:
@@ -182,7 +187,7 @@ def archives(repository: Repository, *, checkpoints: bool = False) -> list[Archi
 
 
 def sizes(repository: Repository, name: str, paths: Sequence[str]) -> dict[str, int]:
-    """The sizes of regular files in an archive, by path."""
+    """The sizes of regular files in an archive, by path; a further hard link of one has none."""
     lines = run(repository, contents_command(name, paths)).output.splitlines()
     return {one["path"]: one["size"] for one in map(json.loads, lines) if one["type"] == "-"}
 
@@ -204,23 +209,30 @@ class Outcome:
 
     output: bytes
     messages: tuple[str, ...]
+    warnings: tuple[str, ...] = ()  # those among the messages for which borg exited with a warning
 
 
 def run(repository: Repository, words: Sequence[str], *, folder: Path | None = None, may_warn: bool = True) -> Outcome:
     """Run borg to its end. Raises `BorgFailed` with borg's own words, `NoRepository` where there is none."""
     with tempfile.TemporaryFile() as out:
-        with _running(repository, words, folder, out, may_warn=may_warn) as messages:
+        with _running(repository, words, folder, out, may_warn=may_warn) as said:
             pass
         out.seek(0)
-        return Outcome(out.read(), tuple(messages))
+        return Outcome(out.read(), tuple(said.messages), tuple(said.warnings))
+
+
+@dataclass(frozen=True)
+class _Said:
+    messages: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @contextmanager
 def _running(
     repository: Repository, words: Sequence[str], folder: Path | None, out: IO[bytes], *, may_warn: bool
-) -> Iterator[list[str]]:
-    """Run borg; the yielded list holds its messages once the block has been left."""
-    messages: list[str] = []
+) -> Iterator[_Said]:
+    """Run borg; what is yielded holds its messages once the block has been left."""
+    told = _Said()
     with tempfile.TemporaryFile() as said, _passphrase(repository) as descriptor:
         environment = {**os.environ, **repository.environment(), "BORG_PASSPHRASE_FD": str(descriptor)}
         program = subprocess.Popen(
@@ -236,18 +248,21 @@ def _running(
         )
         with program:
             try:
-                yield messages
+                yield told
             except BaseException:  # an interruption as well
                 program.terminate()
                 raise
         said.seek(0)
         lines = [_Message.parse(line) for line in said.read().decode(errors="replace").splitlines()]
-    messages += [line.text for line in lines]
-    if program.returncode == 0 or (program.returncode == WARNING and may_warn):
+    told.messages.extend(line.text for line in lines)
+    if program.returncode == 0:
+        return
+    if program.returncode == WARNING and may_warn:
+        told.warnings.extend(line.text for line in lines if line.level == "WARNING")
         return
     if any(line.id == "Repository.DoesNotExist" for line in lines):
         raise NoRepository(f"at {repository.location}")
-    serious = [line.text for line in lines if line.serious] or messages[-3:]
+    serious = [line.text for line in lines if line.serious] or told.messages[-3:]
     raise BorgFailed(f"borg {_subcommand(words)} exited with {program.returncode}: {'; '.join(serious)}")
 
 
@@ -255,7 +270,12 @@ def _running(
 class _Message:
     text: str
     id: str | None = None
-    serious: bool = True
+    level: str = ""  # as borg says it; empty for what is not borg's
+
+    @property
+    def serious(self) -> bool:
+        """Whether it may be why a command failed."""
+        return self.level in {"", "WARNING", "ERROR", "CRITICAL"}
 
     @classmethod
     def parse(cls, line: str) -> "_Message":
@@ -265,11 +285,11 @@ class _Message:
         except json.JSONDecodeError:
             return cls(line)
         if not isinstance(told, dict) or "message" not in told:
-            return cls(line, serious=False)
+            return cls(line, level="PROGRESS")
         # A crash comes as a message of many lines; the first says what happened, the last which exception it was.
         text = str(told["message"]).strip().splitlines() or [""]
         text = text if len(text) == 1 else [text[0], text[-1]]
-        return cls(" … ".join(text), told.get("msgid"), told.get("levelname") in {"WARNING", "ERROR", "CRITICAL"})
+        return cls(" … ".join(text), told.get("msgid"), str(told.get("levelname", "INFO")))
 
 
 def _subcommand(words: Sequence[str]) -> str:

@@ -47,7 +47,9 @@ def send(sender: Sender, places: Places, now: datetime, *, accept_shrinking: boo
         name = archive_name(sender.host, now)
         paths = [manifest.FILE, *(_archived(source) for source in brought)]
         created = _create(repository, name, paths, folder, sender.excludes)
-        _confirm(repository, name, folder, brought)
+        if created.unread:
+            raise ArchiveIncomplete(f"{name}: {_some(created.unread)}")
+        _confirm(repository, name, folder, brought, now, complete=not sender.excludes)
     if not made.shrunken:
         _remember(places, made)
     return Sent(name, made, created)
@@ -88,14 +90,29 @@ def _create(
         return borg.create(repository, name, paths, folder=folder, excludes=excludes)
 
 
-def _confirm(repository: borg.Repository, name: str, folder: Path, brought: tuple[Source, ...]) -> None:
-    """Borg only warns of a file it could not read, so ask the archive for its dumps and directories."""
+def _confirm(
+    repository: borg.Repository,
+    name: str,
+    folder: Path,
+    brought: tuple[Source, ...],
+    began: datetime,
+    *,
+    complete: bool,
+) -> None:
+    """Ask the archive for its dumps and, where nothing is excluded, for every file that was there all the time."""
     expected = {source.path: source.size for source in brought if source.kind is not Kind.DIRECTORY}
     expected[manifest.FILE] = (folder / manifest.FILE).stat().st_size
-    found = borg.sizes(repository, name, list(expected))
-    wrong = sorted(path for path, size in expected.items() if found.get(path) != size)
-    if wrong:
-        raise ArchiveIncomplete(f"{name}: {', '.join(wrong)}")
+    found = borg.sizes(repository, name, [manifest.FILE, *(source.path for source in brought)])
+    if wrong := [path for path, size in expected.items() if found.get(path) != size]:
+        raise ArchiveIncomplete(f"{name} does not hold as it is: {_some(wrong)}")
+    directories = [source.name for source in brought if complete and source.kind is Kind.DIRECTORY]
+    if absent := sorted({file for one in directories for file in sources.unchanged_since(Path(one), began)} - {*found}):
+        raise ArchiveIncomplete(f"{name} does not hold: {_some(absent)}")
+
+
+def _some(lines: Sequence[str]) -> str:
+    """As much of a long list as an operator reads."""
+    return "; ".join(lines[:5]) + (f" and {len(lines) - 5} more" if len(lines) > 5 else "")
 
 
 def _last_good(places: Places, repository: borg.Repository) -> Manifest | None:

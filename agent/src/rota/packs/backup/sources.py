@@ -2,11 +2,15 @@
 
 import hashlib
 import os
+import stat
+from datetime import datetime
 from pathlib import Path
 
 from rota.adapters import mariadb, postgres, sqlite
 from rota.core.errors import RotaError
 from rota.packs.backup.manifest import Kind, Source, file_name
+
+CLOCK_TICK = 1  # seconds: a file system may date a change a little before the clock
 
 
 class SourceMissing(RotaError):
@@ -31,8 +35,18 @@ def measure(folder: Path) -> Source:
     """How many regular files a directory holds, and how many bytes in them. Files may come and go meanwhile."""
     if not folder.is_dir():
         raise SourceMissing(str(folder))
-    sizes = [size for size in map(_size, _files(folder)) if size is not None]
-    return Source(Kind.DIRECTORY, str(folder), sum(sizes), files=len(sizes))
+    found = [status for status in map(_status, _files(folder)) if status and stat.S_ISREG(status.st_mode)]
+    return Source(Kind.DIRECTORY, str(folder), sum(status.st_size for status in found), files=len(found))
+
+
+def unchanged_since(folder: Path, moment: datetime) -> set[str]:
+    """Every regular file that nobody has touched since then, by its path in an archive as borg shows it."""
+    before = moment.timestamp() - CLOCK_TICK
+    return {
+        str(file).encode(errors="replace").decode().lstrip("/")
+        for file in _files(folder)
+        if (status := _status(file)) and stat.S_ISREG(status.st_mode) and status.st_ctime < before
+    }
 
 
 def require_whole(source: Source, file: Path) -> None:
@@ -61,8 +75,8 @@ def _files(folder: Path) -> list[Path]:
     return [Path(parent) / name for parent, _, names in os.walk(folder) for name in names]
 
 
-def _size(file: Path) -> int | None:
+def _status(file: Path) -> os.stat_result | None:
     try:
-        return file.lstat().st_size
+        return file.lstat()
     except FileNotFoundError:
         return None
