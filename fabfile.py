@@ -446,13 +446,13 @@ def make(context: Context) -> None:
         secrets.make_command(load_inventory(context), ROOT)
 
 
-@task(positional=["environment"])
-def edit(context: Context, environment: str) -> None:
+@task(positional=["group"])
+def edit(context: Context, group: str) -> None:
     """Open one vault (all, staging, …) in $EDITOR."""
     from provision import secrets
 
     with sentences():
-        secrets.edit_command(load_inventory(context), ROOT, environment)
+        secrets.edit_command(load_inventory(context), ROOT, group)
 
 
 @task
@@ -485,13 +485,13 @@ def forget(context: Context, host: str) -> None:
         ssh.forget_command(load_inventory(context), ROOT, host)
 
 
-@task(positional=["variable", "environment"])
-def rotate(context: Context, variable: str, environment: str, host: str = "") -> None:
+@task(positional=["variable", "group"])
+def rotate(context: Context, variable: str, group: str, host: str = "") -> None:
     """Replace a secret, or one host's part of it."""
     from provision import secrets
 
     with sentences():
-        secrets.rotate_command(load_inventory(context), ROOT, variable, environment, host or None)
+        secrets.rotate_command(load_inventory(context), ROOT, variable, group, host or None)
 
 
 @task(positional=["file"])

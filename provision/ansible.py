@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from provision.estate import UNREACHABLE
 from provision.inventory import Inventory
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,9 +75,11 @@ def run_playbook(
 ) -> int:
     """Run `provision/PLAYBOOK.yml` on the named hosts, condensed on the terminal and whole in a log.
 
-    Returns Ansible's exit code: 0 all well, 2 a step failed, 4 a host was unreachable.
+    Returns Ansible's exit code: 0 all well, 2 a step failed, 4 a host was unreachable. Raises WrongVaultPassword or
+    BrokenVault for a vault that does not open, where Ansible names no file and ends with 4 as well.
     """
     from provision.ssh import ensure_ssh_config
+    from provision.vault import require_open_vaults
 
     ssh_config = ensure_ssh_config(inventory, ROOT)
     log = log_file(inventory, playbook, datetime.now(UTC))
@@ -89,4 +92,6 @@ def run_playbook(
             if not line.startswith(NO_WARNING):
                 print(line, end="", file=sys.stderr, flush=True)
     print(f"Whole log: {os.path.relpath(log)}", flush=True)
+    if playing.returncode == UNREACHABLE:
+        require_open_vaults(inventory, ROOT)
     return playing.returncode

@@ -334,10 +334,14 @@ def rekey(inventory: Inventory, root: Path, new_password: bytes) -> list[Path]:
         texts = {path: vault.decrypt(path, old) for path in paths if not _opens(path, new_password)}
         for path, text in texts.items():
             vault.replace(path, text, new_password)
-    own = root / ".rota" / inventory.name / "vault_password"
-    if own.exists() and vault_password_file(inventory, root) == own:
-        vault.write_private(own, new_password.decode() + "\n")
+    if is_ours_to_change(vault_password_file(inventory, root), inventory, root):
+        vault.write_private(vault_password_file(inventory, root), new_password.decode() + "\n")
     return list(texts)
+
+
+def is_ours_to_change(password_file: Path, inventory: Inventory, root: Path) -> bool:
+    """Whether the password itself is in the file of this checkout, and not a script there that prints it."""
+    return password_file == root / ".rota" / inventory.name / "vault_password" and not os.access(password_file, os.X_OK)
 
 
 def _opens(path: Path, password: bytes) -> bool:
@@ -401,8 +405,9 @@ def rekey_command(inventory: Inventory, root: Path, new_password_file: Path) -> 
     """Encrypt every vault with the password of another file or script."""
     for path in rekey(inventory, root, vault.read_password(new_password_file)):
         print(f"{os.path.relpath(path, root)}: encrypted anew")
-    if vault_password_file(inventory, root) != root / ".rota" / inventory.name / "vault_password":
-        print(f"Now let {vault.PASSWORD_VARIABLE} name {new_password_file}.")
+    now = vault_password_file(inventory, root)
+    if not is_ours_to_change(now, inventory, root):
+        print(f"Now let {now} give the password of {new_password_file}, or let {vault.PASSWORD_VARIABLE} name that.")
 
 
 def _refuse_the_example(inventory: Inventory) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import subprocess
+import sys
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -412,14 +413,25 @@ def remove_command(inventory: Inventory) -> None:
 
 def forget_command(inventory: Inventory, root: Path, host: str) -> None:
     """Drop the pinned key of a host that was installed anew."""
-    typed = input(f"Type {host} to forget its key: ")
-    forget(inventory, connections(inventory, root), host, typed.strip())
+    typed = _typed(f"Type {host} to forget its key: ")
+    if typed is None:
+        raise NotForgotten(f"there is no terminal on which the name {host!r} could be typed")
+    forget(inventory, connections(inventory, root), host, typed)
     print(f"{host}: forgotten; `fab secrets.trust --host={host}` pins the new key")
 
 
 def _ask(host: str, key: HostKey) -> bool:
-    import sys
-
-    if not sys.stdin.isatty():
+    typed = _typed(f"{host} shows {key.kind} {key.fingerprint}\nIs it right? Type yes: ")
+    if typed is None:
         raise NotTrusted(f"{host} shows {key.fingerprint}, and there is no terminal to confirm it on")
-    return input(f"{host} shows {key.kind} {key.fingerprint}\nIs it right? Type yes: ").strip() == "yes"
+    return typed == "yes"
+
+
+def _typed(question: str) -> str | None:
+    """What somebody typed, nothing at Ctrl-D; None where there is no terminal to type on."""
+    if not sys.stdin.isatty():
+        return None
+    try:
+        return input(question).strip()
+    except EOFError:
+        return ""

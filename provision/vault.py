@@ -50,7 +50,9 @@ def vault_password_file(inventory: Inventory, root: Path) -> Path:
     if named:
         raise NoVaultPassword(f"{PASSWORD_VARIABLE} names {path}, which is no file")
     if inventory.is_lab:
-        raise NoVaultPassword(f"{own} does not exist; `fab lab.up` makes it")
+        raise NoVaultPassword(
+            f"{own} does not exist; `fab lab.up` makes it. `lab` and `lab-…` are labs: name an estate otherwise"
+        )
     raise NoVaultPassword(f"set {PASSWORD_VARIABLE} to a file that holds it or a script that prints it, or make {own}")
 
 
@@ -128,6 +130,13 @@ def parse(text: str, path: Path) -> dict[str, Any]:
 def read(path: Path, password: bytes) -> dict[str, Any]:
     """The variables of a vault file; none when there is no file."""
     return parse(decrypt(path, password), path) if path.exists() else {}
+
+
+def require_open_vaults(inventory: Inventory, root: Path) -> None:
+    """Raises what `decrypt` raises for the first vault of an inventory that the password does not open."""
+    password = read_password(vault_password_file(inventory, root))
+    for group in ("all", *ENVIRONMENTS):
+        read(vault_path(inventory, group), password)
 
 
 def replace(path: Path, text: str, password: bytes) -> Path | None:

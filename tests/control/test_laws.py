@@ -71,3 +71,8 @@ def test_no_private_key_and_no_vault_password_is_tracked() -> None:
 def test_scripts_are_executable() -> None:
     scripts = [path for path in TRACKED if path.is_file() and path.read_bytes()[:2] == b"#!" and path.suffix != ".py"]
     assert not [path for path in scripts if not path.stat().st_mode & 0o100]
+
+
+def test_no_empty_file_is_tracked_but_the_marks_of_packages() -> None:
+    empty = [path for path in TRACKED if path.is_file() and not path.stat().st_size]
+    assert not [path for path in empty if path.name not in ("__init__.py", "py.typed")]

@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 import yaml
 
-from provision import secrets, ssh, vault
+from provision import ansible, secrets, ssh, vault
 from provision.certificate import inspect, make_certificate
 from provision.inventory import ENVIRONMENTS, Inventory, UnknownEnvironment, load
 from provision.secret_check import Problem, check
 from provision.secret_table import SUPPLIED, TABLE, groups
+from provision.ssh import ensure_ssh_config
 from tests.control.estates import CONNECTIONS, PASSWORD, make_estate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -686,6 +687,38 @@ def test_a_rekey_that_was_cut_short_is_finished_by_the_next(made: Inventory, tmp
     assert check(made, tmp_path, NOW) == []
 
 
+def test_a_script_that_prints_the_password_is_not_overwritten(
+    made: Inventory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script, new = key_of(tmp_path), tmp_path / "new"
+    script.write_text(f"#!/bin/sh\necho '{PASSWORD.decode()}'\n")
+    script.chmod(0o700)
+    new.write_text("another\n")
+
+    secrets.rekey_command(made, tmp_path, new)
+
+    assert script.read_text().startswith("#!/bin/sh\n")
+    assert f"Now let {script} give the password of {new}" in capsys.readouterr().out
+
+
+def test_a_playbook_that_the_wrong_password_stops_says_so_in_a_sentence(
+    made: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ssh configuration is from before, so Ansible is the first to need the password."""
+    for name in ("ansible.cfg", "roles", "provision/plugins", "provision/verify.yml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.setattr(ansible, "ROOT", tmp_path)
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    ensure_ssh_config(made, tmp_path)
+    key_of(tmp_path).write_text("wrong\n")
+
+    with pytest.raises(vault.WrongVaultPassword) as caught:
+        ansible.run_playbook(made, "verify", ["staging"])
+
+    assert str(caught.value) == f"The vault password is wrong: it does not open {vault.vault_path(made, 'all')}"
+    assert caught.value.exit_code == 2
+
+
 # -- killed in the middle
 
 
@@ -782,6 +815,19 @@ def test_listing_the_commands_pays_for_no_library() -> None:
 def test_no_secret_is_committed_with_the_repository() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert [path for path in listed.splitlines() if re.search(r"vault_password|vault\.yml|\.rota/|~$", path)] == []
+
+
+def test_git_ignores_the_inventories_of_labs_and_no_other() -> None:
+    names = ("lab", "lab-tests", "laboratory", "acme")
+    paths = [f"provision/inventories/{name}/hosts.yml" for name in names]
+    done = subprocess.run(["git", "check-ignore", *paths], cwd=ROOT, capture_output=True, text=True, check=True)
+    ignored = [name for name in names if f"provision/inventories/{name}/hosts.yml" in done.stdout.splitlines()]
+    assert ignored == [name for name in names if Inventory(name, ROOT, {}).is_lab] == ["lab", "lab-tests"]
+
+
+def test_an_estate_under_a_name_of_labs_is_refused_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(vault.NoVaultPassword, match="`lab` and `lab-…` are labs: name an estate otherwise"):
+        vault.vault_password_file(Inventory("lab-north", tmp_path, {}), tmp_path)
 
 
 def roles_options() -> dict[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """SSH trust against a real sshd on the loopback: a key is confirmed once and never accepted anew."""
 
 import getpass
+import io
 import subprocess
 from pathlib import Path
 
@@ -97,6 +98,21 @@ def test_a_changed_key_is_refused_by_trust_and_by_ssh(estate: Inventory, daemon:
     refused = log_in(estate, "staging")
     assert refused.returncode == 255
     assert "Host key verification failed" in refused.stderr
+
+
+@pytest.mark.parametrize(("terminal", "reason"), [(False, "there is no terminal"), (True, "'staging' was not typed")])
+def test_without_a_terminal_or_at_the_end_of_what_is_typed_the_key_is_kept(
+    estate: Inventory, monkeypatch: pytest.MonkeyPatch, terminal: bool, reason: str
+) -> None:
+    ssh.trust(estate, found(estate), ["staging"], accept)
+    ended = io.StringIO("")
+    monkeypatch.setattr(ended, "isatty", lambda: terminal)
+    monkeypatch.setattr("sys.stdin", ended)
+
+    with pytest.raises(ssh.NotForgotten, match=reason):
+        ssh.forget_command(estate, root_of(estate), "staging")
+
+    assert list(ssh.pinned_keys(estate)) == ["staging"]
 
 
 def test_only_the_typed_name_makes_a_key_forgotten(estate: Inventory, daemon: Daemon) -> None:
