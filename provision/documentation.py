@@ -5,6 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from jinja2 import Environment
+
+from provision.inventory import ENVIRONMENTS
 
 HEADER = "<!-- Written by `./run docs`; change what it describes instead. -->\n"
 
@@ -13,7 +16,7 @@ def pages(root: Path) -> dict[Path, str]:
     """Every generated page: its path, and the text that belongs there."""
     return {
         root / "docs" / "commands.md": commands_page(),
-        root / "docs" / "settings.md": settings_page(role_specs(root)),
+        root / "docs" / "settings.md": settings_page(role_specs(root), hosts_of_roles(root)),
     }
 
 
@@ -64,9 +67,39 @@ def role_specs(root: Path) -> dict[str, Mapping[str, Any]]:
     return specs
 
 
-def settings_page(specs: Mapping[str, Mapping[str, Any]]) -> str:
-    """Every role's variables: type, default, meaning."""
-    parts = [HEADER, "# Settings", "", "Each role's variables; override them in `group_vars/`.", ""]
+def hosts_of_roles(root: Path) -> dict[str, str]:
+    """Which environments' hosts the site playbook gives each role, in the order of the playbook."""
+    [play] = yaml.safe_load((root / "provision" / "site.yml").read_text())
+    played = {}
+    for step in play["tasks"]:
+        if imported := step.get("ansible.builtin.import_role"):
+            played[imported["name"]] = environments_where(step.get("when", []))
+    return played
+
+
+def environments_where(when: str | list[str]) -> str:
+    """The environments in which these conditions of a step hold, in an estate that has all of them."""
+    conditions = [when] if isinstance(when, str) else when
+    groups = {name: [name] for name in ENVIRONMENTS}
+    holds = [
+        name
+        for name in ENVIRONMENTS
+        if all(
+            Environment().compile_expression(one)(base_environment=name, group_names=[name], groups=groups)
+            for one in conditions
+        )
+    ]
+    missing = [name for name in ENVIRONMENTS if name not in holds]
+    if not missing:
+        return "every host"
+    return f"all but {missing[0]}" if len(missing) == 1 else ", ".join(holds)
+
+
+def settings_page(specs: Mapping[str, Mapping[str, Any]], played: Mapping[str, str]) -> str:
+    """Every role: what it is for, the hosts that have it; then its variables with type, default, meaning."""
+    overview = [(f"[`{role}`](#{role})", one_line(specs[role]["short_description"]), on) for role, on in played.items()]
+    parts = [HEADER, "# Roles and their settings", "", table(("role", "concern", "on"), overview), ""]
+    parts += ["Their variables follow; override them in `group_vars/`.", ""]
     for role, spec in specs.items():
         rows = [
             (f"`{name}`", str(option.get("type", "str")), default(option), one_line(option.get("description", "")))

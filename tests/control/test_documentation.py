@@ -18,6 +18,25 @@ def test_generated_pages_are_as_generated() -> None:
     assert not stale, "run `./run docs`"
 
 
+def test_every_role_is_in_the_overview_with_the_hosts_that_have_it() -> None:
+    played = documentation.hosts_of_roles(ROOT)
+    assert set(played) == {path.name for path in (ROOT / "roles").iterdir()}
+    assert played["base"] == "every host"
+    assert played["backup_store"] == "backup"
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ([], "every host"),
+        ("base_environment != 'backup'", "all but backup"),
+        (["base_environment in ['staging', 'production']", "groups.backup is defined"], "staging, production"),
+    ],
+)
+def test_conditions_of_a_step_are_told_as_environments(when: str | list[str], expected: str) -> None:
+    assert documentation.environments_where(when) == expected
+
+
 def test_a_bar_in_a_cell_does_not_end_it() -> None:
     assert documentation.table(("a",), [("x|y",)]).splitlines()[-1] == "| x\\|y |"
 
