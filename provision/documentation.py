@@ -80,14 +80,12 @@ def hosts_of_roles(root: Path) -> dict[str, str]:
 def environments_where(when: str | list[str]) -> str:
     """The environments in which these conditions of a step hold, in an estate that has all of them."""
     conditions = [when] if isinstance(when, str) else when
+    hold = [Environment(autoescape=True).compile_expression(one) for one in conditions]
     groups = {name: [name] for name in ENVIRONMENTS}
     holds = [
         name
         for name in ENVIRONMENTS
-        if all(
-            Environment().compile_expression(one)(base_environment=name, group_names=[name], groups=groups)
-            for one in conditions
-        )
+        if all(one(base_environment=name, group_names=[name], groups=groups) for one in hold)
     ]
     missing = [name for name in ENVIRONMENTS if name not in holds]
     if not missing:
