@@ -69,6 +69,11 @@ def password(_: Circumstances) -> str:
     return "-".join("".join(random.choice(UNMISTAKABLE) for _ in range(6)) for _ in range(4))
 
 
+def nothing(_: Circumstances) -> str:
+    """What most estates need."""
+    return ""
+
+
 def django_key(_: Circumstances) -> str:
     """A key as Django wants it: at least 50 characters."""
     return random.token_urlsafe(48)
@@ -147,6 +152,14 @@ TABLE = (
         "the certificate of the web server; your own may stand here",
         web_certificate,
         keep_up=certificate_for_all_hosts,
+    ),
+    Secret(
+        "agent_alert_password",
+        ("production", "backup"),
+        "the password at the mail server for alerts; empty where it asks for none",
+        nothing,
+        shared=True,
+        fixed="whoever runs the mail server gives a new one; `fab secrets.edit production`, and the same for backup",
     ),
     Secret(
         "backup_passphrase",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from provision import secrets
 from provision.lab import hosts
-from provision.lab.plan import HOSTS, OPERATOR, Plan, address
+from provision.lab.plan import HOSTS, OPERATOR, Plan, address, gateway
 from provision.lab.programs import call
 
 
@@ -18,17 +18,20 @@ def ensure_operator_key(plan: Plan) -> str:
     return Path(f"{key}.pub").read_text()
 
 
-# What a lab sets otherwise than an estate: nobody waits a quarter of an hour there to see a timer at work.
+# What a lab sets otherwise than an estate: nobody waits a quarter of an hour there to see a timer at work, and its own
+# sink takes the mails.
 SETTINGS = """\
 ---
 agent_check_schedule: "*-*-* *:*:00"
+agent_alert_to: [operator@example.org]
+agent_alert_server: {sink}
 """
 
 
 def write(plan: Plan, network: IPv4Network) -> None:
     """Write the inventory; secrets that are in its vaults already stay."""
     secrets.make_lab(plan.root, connections(network), name=plan.inventory)
-    replace(plan.inventory_folder / "group_vars" / "all" / "lab.yml", SETTINGS)
+    replace(plan.inventory_folder / "group_vars" / "all" / "lab.yml", SETTINGS.format(sink=gateway(network)))
     replace(plan.inventory_folder / "known_hosts", hosts.known_hosts(plan, network))
 
 

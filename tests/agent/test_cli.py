@@ -128,6 +128,16 @@ def test_reconciling_an_empty_spool_finds_nothing(rota: Rota) -> None:
     assert rota("reconcile").stdout == "0 lost, 0 recovered, 0 removed, 0 put aside.\n"
 
 
+def test_a_failed_task_is_an_incident_until_it_succeeds(rota: Rota, tmp_path: Path) -> None:
+    (tmp_path / "more.yml").write_text("agent: {alert: {to: [anna@example.org]}}")
+    rota("run", "fail")
+    assert rota("alert").stdout == f"1 incidents open; 1 mails to {tmp_path}/outbox, 0 not sent.\n"
+    shown = rota("status").stdout
+    assert re.search(r"\nfail fails since .*, once; its people know\.\n", shown)
+    assert "1 mails did not leave this host" in shown
+    assert "A trial for anna@example.org" in rota("alert", "--test").stdout
+
+
 def test_a_good_catalogue_has_no_problems(rota: Rota) -> None:
     assert rota("check").stdout == "2 tasks, no problems.\n"
 
@@ -155,7 +165,9 @@ def test_sync_says_what_it_would_change_changes_it_and_then_nothing(host: Rota, 
     assert {"unit": "rota-task-greet.timer", "action": "remove"} in host.json("sync")["units"]
 
 
-@pytest.mark.parametrize("name", ["run", "tasks", "runs", "show", "status", "sync", "check", "ship", "reconcile"])
+@pytest.mark.parametrize(
+    "name", ["run", "tasks", "runs", "show", "status", "sync", "check", "ship", "alert", "reconcile"]
+)
 def test_every_command_explains_itself(name: str) -> None:
     answer = Rota()(name, "--help")
     assert answer.returncode == 0

@@ -13,6 +13,7 @@ from rota.adapters import systemd
 from rota.catalogue import discover, load
 from rota.core import places
 from rota.core.catalogue import Agent, Catalogue
+from rota.core.mail import Alerting, Tls
 from rota.core.status import Environment
 from rota.core.task import CatchUp, Network, Task
 
@@ -82,7 +83,7 @@ def test_every_service_stays_under_its_exposure_line(folder: Path, task: Task) -
 
 
 @needs_systemd
-@pytest.mark.parametrize("unit", ["rota-ship.service", "rota-reconcile.service"])
+@pytest.mark.parametrize("unit", ["rota-ship.service", "rota-reconcile.service", "rota-alert.service"])
 def test_housekeeping_stays_under_the_line_of_ordinary_tasks(folder: Path, unit: str) -> None:
     assert checks.exposure_of(folder / unit) <= 1.5
 
@@ -93,10 +94,21 @@ def test_a_task_without_a_schedule_has_no_timer() -> None:
 
 def test_a_host_without_a_diary_ships_nothing() -> None:
     quiet = Catalogue(replace(AGENT, diary=None), {})
-    assert set(units.compile_units(quiet, HOST, package=Path("/x"))) == {
-        "rota-reconcile.service",
-        "rota-reconcile.timer",
-    }
+    assert not [name for name in units.compile_units(quiet, HOST, package=Path("/x")) if "ship" in name]
+
+
+def test_a_failed_unit_starts_the_alert_of_its_task() -> None:
+    assert (
+        "\nOnFailure=rota-alert@plain.service\n" in compiled(PLAIN)["rota-task-plain.service"].partition("[Service]")[0]
+    )
+    assert "/usr/local/bin/rota alert %i\n" in compiled()["rota-alert@.service"]
+
+
+def test_only_a_host_with_an_account_at_its_mail_server_gives_alerts_a_password() -> None:
+    assert "LoadCredential" not in compiled()["rota-alert@.service"]
+    agent = replace(AGENT, alerting=Alerting(user="rota", tls=Tls.TLS))
+    text = units.compile_units(Catalogue(agent, {}), HOST, package=Path("/x"))["rota-alert@.service"]
+    assert "\nLoadCredential=alert_password:/etc/rota/credentials/alert_password\n" in text
 
 
 def test_all_units_are_recognised_as_ours_and_nothing_else_is() -> None:

@@ -658,7 +658,11 @@ def test_one_host_gets_another_token_and_the_others_keep_theirs(made: Inventory,
     [
         ("backup_passphrase", "production", "the store is encrypted with it"),
         ("ssh_connections", "all", "fab secrets.edit all"),
-        ("diary_secret_key", "backup", "backup has no 'diary_secret_key'; it has: backup_passphrase"),
+        (
+            "diary_secret_key",
+            "backup",
+            "backup has no 'diary_secret_key'; it has: agent_alert_password, backup_passphrase",
+        ),
     ],
 )
 def test_what_is_bound_to_something_else_is_not_rotated(

@@ -17,12 +17,13 @@ import yaml
 from rota.core.catalogue import Agent, Catalogue, nearest
 from rota.core.errors import RotaError
 from rota.core.fields import FIELDS, ZONE_NAME
+from rota.core.mail import READERS, Alerting, parse_alerting
 from rota.core.record import TASK_NAME
 from rota.core.status import Environment
 from rota.core.task import Task, declaration
 
 TOP_LEVEL = ("agent", "tasks", "diary", "backup", "mirror")
-AGENT_KEYS = ("host", "environment", "diary")
+AGENT_KEYS = ("host", "environment", "diary", "alert")
 DIARY_KEYS = ("url", "certificate")
 
 
@@ -168,7 +169,18 @@ def read_agent(settings: Mapping[str, Setting], host: str, environment: str) -> 
         environment=Environment(said),
         diary=url.rstrip("/") if url else None,
         certificate=Path(str(certificate)) if certificate else None,
+        alerting=read_alerting(values.get("alert") or {}, file),
     )
+
+
+def read_alerting(settings: object, file: Path | None) -> Alerting:
+    if not isinstance(settings, dict):
+        raise BadConfiguration(f"{file}: agent: alert is {settings!r}; it must be a mapping of {', '.join(READERS)}")
+    refuse_unknown(settings, READERS, f"{file}: agent: alert")
+    try:
+        return parse_alerting(settings)
+    except ValueError as error:
+        raise BadConfiguration(f"{file}: agent: alert: {error}") from None
 
 
 def build(name: str, own: Mapping[str, Setting], packs: Mapping[str, PackTask], python: Sequence[str]) -> Task | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rota.adapters import systemd
-from rota.core.catalogue import Catalogue
+from rota.core.catalogue import Agent, Catalogue
 from rota.core.places import Places
 from rota.core.task import Task
 from rota.units import unit_name
@@ -25,6 +25,7 @@ def find_problems(catalogue: Catalogue, places: Places, units: Mapping[str, str]
             yield from host_problems(task, places)
             yield from schedule_problems(task)
     if not places.is_embedded:
+        yield from alerting_problems(catalogue.agent, places)
         yield from unit_problems(catalogue, units)
 
 
@@ -49,6 +50,12 @@ def host_problems(task: Task, places: Places) -> Iterator[str]:
     for path in task.write:
         if not Path(path).exists():
             yield f"task {task.name}: write: {path} does not exist, so the unit would not start"
+
+
+def alerting_problems(agent: Agent, places: Places) -> Iterator[str]:
+    path = places.credentials / agent.alerting.credential
+    if agent.alerting.user and not path.is_file():
+        yield f"agent: alert: credential: {path} is missing"
 
 
 def schedule_problems(task: Task) -> Iterator[str]:

@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from rota import checks, starting, units
+from rota import alerting, checks, starting, units
 from rota.adapters import systemd
 from rota.adapters.diary import Diary, DiaryRefused
 from rota.adapters.reconciling import read_boot, reconcile
@@ -101,6 +101,9 @@ def parser() -> argparse.ArgumentParser:
     sync.add_argument("--json", action="store_true", help="print what changed as JSON")
     command(commands, "check", check_catalogue, "Look for mistakes in the catalogue and its units.")
     command(commands, "ship", ship_records, "Send finished runs to the diary.")
+    alerts = command(commands, "alert", alert_people, "Tell the people of tasks that fail or have recovered.")
+    alerts.add_argument("task", nargs="?", help="the task whose unit failed, as systemd's OnFailure= gives it")
+    alerts.add_argument("--test", action="store_true", help="only send everybody a trial mail")
     command(commands, "reconcile", reconcile_spool, "Close lost runs and remove old records.")
     return top
 
@@ -239,6 +242,8 @@ def show_status(options: argparse.Namespace) -> None:
         return
     print(f"{catalogue.agent.host} ({catalogue.agent.environment})\n")
     print_table(("task", "status", "reason", "last run", "duration", "next slot", "run"), rows, empty="No tasks.")
+    for line in alerting.describe(places, datetime.now(UTC)):
+        print(f"\n{line}")
 
 
 def status_row(task: Task, run: RunRecord | None, slot: int | None) -> tuple[str, ...]:
@@ -327,6 +332,18 @@ def read_token(places: Places) -> str:
         return (folder / "diary_token").read_text("ascii").strip()
     except OSError as error:
         raise DiaryRefused(f"the token {folder / 'diary_token'} cannot be read: {error.strerror}") from error
+
+
+def alert_people(options: argparse.Namespace) -> None:
+    places = find_places(options)
+    catalogue = find_catalogue(places)
+    find_spool(places)
+    now = datetime.now(UTC)
+    if options.test:
+        print(alerting.try_out(places, catalogue, now))
+        return
+    failure = alerting.failure_of(os.environ)
+    print(alerting.alert(places, catalogue, task=options.task, failure=failure, now=now))
 
 
 def reconcile_spool(options: argparse.Namespace) -> None:

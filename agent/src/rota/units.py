@@ -22,6 +22,9 @@ HOUSEKEEPING = (
     "rota-ship.timer",
     "rota-reconcile.service",
     "rota-reconcile.timer",
+    "rota-alert@.service",
+    "rota-alert.service",
+    "rota-alert.timer",
 )
 OURS = re.compile(rf"{PREFIX}[a-z0-9_]+\.(service|timer|path)|{'|'.join(map(re.escape, HOUSEKEEPING))}")
 INSTALLED_IN = {".timer": "timers.target.wants", ".path": "paths.target.wants"}
@@ -101,21 +104,59 @@ def compile_timer(task: Task) -> str:
 
 
 def compile_housekeeping(agent: Agent, places: Places) -> dict[str, str]:
-    """Shipping, which only a host with a diary has, and reconciling."""
+    """Shipping, which only a host with a diary has, reconciling, and alerting."""
     units: dict[str, str] = {}
     if agent.diary:
-        words = {"description": "Send run records to the diary", "places": places}
-        command = "/usr/local/bin/rota ship"
-        units["rota-ship.service"] = template("housekeeping.service.j2").render(words, command=command, is_remote=True)
-        units["rota-ship.path"] = template("ship.path.j2").render(words)
-        units["rota-ship.timer"] = template("housekeeping.timer.j2").render(words, after_boot="30s", every="2min")
-    words = {"description": "Close lost runs and remove old records", "places": places}
-    command = "/usr/local/bin/rota reconcile"
-    units["rota-reconcile.service"] = template("housekeeping.service.j2").render(
-        words, command=command, is_remote=False
+        description = "Send run records to the diary"
+        units["rota-ship.service"] = housekeeping_service(
+            places, description, "ship", is_remote=True, credential="diary_token"
+        )
+        units["rota-ship.path"] = template("ship.path.j2").render(description=description, places=places)
+        units["rota-ship.timer"] = housekeeping_timer(description, after_boot="30s", every="2min")
+    description = "Close lost runs and remove old records"
+    units["rota-reconcile.service"] = housekeeping_service(places, description, "reconcile")
+    units["rota-reconcile.timer"] = housekeeping_timer(description, after_boot="20s", every="10min")
+    return units | compile_alerting(agent, places)
+
+
+def compile_alerting(agent: Agent, places: Places) -> dict[str, str]:
+    """What the unit of a failed task starts, and what looks at all tasks from time to time."""
+    credential = agent.alerting.credential if agent.alerting.user else None
+    of_one = "Tell the people of the task %i that it failed"
+    of_all = "Tell the people of tasks that fail or have recovered"
+    return {
+        "rota-alert@.service": housekeeping_service(
+            places, of_one, "alert %i", is_remote=True, is_alerting=True, credential=credential
+        ),
+        "rota-alert.service": housekeeping_service(
+            places, of_all, "alert", is_remote=True, is_alerting=True, credential=credential
+        ),
+        "rota-alert.timer": housekeeping_timer(of_all, after_boot="40s", every="2min"),
+    }
+
+
+def housekeeping_service(
+    places: Places,
+    description: str,
+    command: str,
+    *,
+    is_remote: bool = False,
+    is_alerting: bool = False,
+    credential: str | None = None,
+) -> str:
+    """The service of one of the agent's own commands, which may speak to other hosts, and know one secret."""
+    return template("housekeeping.service.j2").render(
+        places=places,
+        description=description,
+        command=f"/usr/local/bin/rota {command}",
+        is_remote=is_remote,
+        is_alerting=is_alerting,
+        credential=credential,
     )
-    units["rota-reconcile.timer"] = template("housekeeping.timer.j2").render(words, after_boot="20s", every="10min")
-    return units
+
+
+def housekeeping_timer(description: str, *, after_boot: str, every: str) -> str:
+    return template("housekeeping.timer.j2").render(description=description, after_boot=after_boot, every=every)
 
 
 def runner_command(package: Path) -> list[str]:

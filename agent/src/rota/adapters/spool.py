@@ -67,15 +67,18 @@ class Spool:
             raise BadRecord(f"'id' is {record.id}; its file is named {name}.json")
         return record
 
-    def records(self, *folders: str) -> Iterator[Record]:
+    def records(self, *folders: str, since: datetime | None = None) -> Iterator[Record]:
         """The readable records of these folders; of a run in several, the one in the first folder named.
+
+        `since` leaves out what began before: ids sort by time.
 
         A file that vanishes meanwhile has moved on; a broken one is `rota reconcile`'s to put aside.
         """
         seen: set[str] = set()
+        first = first_identifier(since) if since else ""
         for folder in folders:
             for name in self.names(folder):
-                if name in seen:
+                if name in seen or name < first:
                     continue
                 try:
                     record = self.load(folder, name)
@@ -142,6 +145,14 @@ class Spool:
         (self.folder / "running" / path.name).unlink(missing_ok=True)
         path.unlink()
 
+    def spared(self) -> Iterator[bytes]:
+        """The records that only the spare could take."""
+        for path in sorted(self.spare.glob("*.json")) if self.spare.is_dir() else ():
+            try:
+                yield read_plain(path, MAX_RECORD)
+            except (FileNotFoundError, UnsafeFile):
+                continue
+
     def _move(self, name: str, folder: str, *, source: str = "done") -> None:
         (self.folder / source / f"{name}.json").replace(self.folder / folder / f"{name}.json")
 
@@ -177,6 +188,12 @@ def decode(text: bytes) -> Record:
 
 def spool_of(places: Places) -> Spool:
     return Spool(folder=places.spool, spare=places.spare)
+
+
+def first_identifier(moment: datetime) -> str:
+    """What sorts before the id of every run that began at this moment or later (RFC 9562 section 5.7)."""
+    digits = f"{int(moment.timestamp() * 1000):012x}"
+    return f"{digits[:8]}-{digits[8:]}"
 
 
 def shippable(record: Record, output: str) -> Record:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rota.core.errors import RotaError
+from rota.core.mail import Alerting
 from rota.core.status import Environment
 from rota.core.task import Task
 
@@ -22,6 +23,7 @@ class Agent:
     environment: Environment
     diary: str | None = None
     certificate: Path | None = None
+    alerting: Alerting = Alerting()
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]+")
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 CAPABILITY = re.compile(r"CAP_[A-Z_]+")
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+# As SMTP takes it (RFC 5321 section 4.1.2), without the quoted forms that nobody has.
+ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 PERCENTAGE = re.compile(r"[1-9][0-9]*%")
 
 
@@ -167,5 +169,9 @@ FIELDS: Mapping[str, Field] = {
     "address_space": Field(parse_size, "How much address space each process may use (`LimitAS=`)."),
     "cpu": Field(matching(PERCENTAGE, "a percentage like 50%"), "How much processor time the run may use."),
     "processes": Field(whole(1, 100_000), "How many processes and threads the run may have."),
+    "alert_to": Field(
+        all_matching(ADDRESS, "a mail address"),
+        "Who is told when it fails, instead of `agent: {alert: {to: …}}`; `[]` for nobody.",
+    ),
     "nice": Field(whole(-20, 19), "The scheduling priority, 19 the most yielding."),
 }

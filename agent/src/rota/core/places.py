@@ -21,6 +21,9 @@ class Places:
     stamps: Path
     current: Path
     releases: Path
+    alerts: Path
+    outbox: Path
+    measurements: Path
     is_embedded: bool = False
 
     def lock(self, name: str) -> Path:
@@ -41,6 +44,9 @@ def on_host(root: Path = Path("/")) -> Places:
         stamps=root / "var/lib/systemd/timers",
         current=root / "opt/rota/current",
         releases=root / "opt/rota/releases",
+        alerts=root / "var/lib/rota/alerts",
+        outbox=root / "var/lib/rota/outbox",
+        measurements=root / "var/lib/prometheus/node-exporter",
     )
 
 
@@ -58,5 +64,8 @@ def under(home: Path) -> Places:
         stamps=home / "stamps",
         current=home / "current",
         releases=home / "releases",
+        alerts=home / "alerts",
+        outbox=home / "outbox",
+        measurements=home / "measurements",
         is_embedded=True,
     )

@@ -11,6 +11,11 @@ class Environment(StrEnum):
     PRODUCTION = "production"
     BACKUP = "backup"
 
+    @property
+    def speaks(self) -> bool:
+        """Whether what it sends leaves the estate: production's does, and the backup host's word that backups fail."""
+        return self in (Environment.PRODUCTION, Environment.BACKUP)
+
 
 class Status(StrEnum):
     """What became of a run."""

@@ -55,6 +55,7 @@ class Task:
     address_space: str | None = None
     cpu: str | None = None
     processes: int = 128
+    alert_to: tuple[str, ...] | None = None
     nice: int = 5
 
     @property

@@ -1,0 +1,454 @@
+"""Laws of alerting: one incident per task, told once, recovered once, and nothing leaves a host that must be silent."""
+
+import re
+import socket
+import ssl
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Message
+from aiosmtpd.smtp import AuthResult
+
+from rota import alerting
+from rota.adapters import outbound
+from rota.adapters.spool import Spool
+from rota.core import letter, places
+from rota.core.catalogue import Agent, Catalogue
+from rota.core.incident import why_without_record
+from rota.core.mail import Alerting, Tls
+from rota.core.record import RunRecord
+from rota.core.status import Environment, Status
+from rota.core.task import Task
+from tests.agent.neighbours import free_port
+from tests.agent.records import make_run
+
+NOW = datetime(2025, 7, 14, 12, 0, tzinfo=UTC)
+TO = ("anna@example.org", "ben@example.org")
+TASK = Task(name="export", description="Write the catalogue", command=("/bin/false",), schedule=("02:00 UTC",))
+UNIT_FAILED = alerting.Failure(result="exit-code", exit_code="exited", exit_status="3", invocation="f" * 32)
+SAMPLE = re.compile(r'[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? -?[0-9.e+-]+')
+
+
+class Received(Message):
+    """Keeps what arrives, with those it is for."""
+
+    def __init__(self) -> None:
+        super().__init__(EmailMessage)
+        self.mails: list[EmailMessage] = []
+
+    def handle_message(self, message: EmailMessage) -> None:
+        parsed = message_from_bytes(message.as_bytes(), policy=policy.default)
+        assert isinstance(parsed, EmailMessage)
+        self.mails.append(parsed)
+
+
+class Host:
+    """A host under a folder: its runs come to an end as told, and it is looked at as time goes by."""
+
+    def __init__(self, folder: Path, environment: Environment, port: int) -> None:
+        self.places = places.under(folder)
+        self.places.environment.write_text(f"{environment}\n")
+        self.spool = Spool(self.places.spool, self.places.spare)
+        self.spool.make()
+        self.tasks = {TASK.name: TASK}
+        self.agent = Agent(
+            host="books",
+            environment=environment,
+            diary="https://diary.example",
+            alerting=Alerting(to=TO, server="127.0.0.1", port=port),
+        )
+        self.now = NOW
+
+    def end(self, status: str = "succeeded", **changes: Any) -> RunRecord:
+        """A run that began and ended now, a minute after the one before."""
+        self.now += timedelta(minutes=1)
+        moment = self.now.isoformat()
+        milliseconds = int(self.now.timestamp() * 1000)
+        identifier = f"{milliseconds:012x}"
+        changes.setdefault("reason", "" if status == "succeeded" else "exit 3")
+        run = make_run(
+            id=f"{identifier[:8]}-{identifier[8:]}-7000-8000-000000000000",
+            task="export", status=status, started=moment, ended=moment, **changes,
+        )  # fmt: skip
+        self.spool.store(run)
+        return run
+
+    def look(self, *, failure: alerting.Failure | None = None) -> str:
+        self.now += timedelta(seconds=1)
+        catalogue = Catalogue(self.agent, self.tasks)
+        return alerting.alert(self.places, catalogue, task="export", failure=failure, now=self.now)
+
+    def status(self) -> list[str]:
+        return alerting.describe(self.places, self.now)
+
+    def outbox(self) -> list[EmailMessage]:
+        return [
+            message_from_bytes(path.read_bytes(), policy=policy.default)  # type: ignore[misc]  # the policy makes them
+            for path in sorted(self.places.outbox.glob("*.eml"))
+        ]
+
+
+@pytest.fixture
+def sink() -> Iterator[tuple[Received, int]]:
+    received = Received()
+    controller = Controller(received, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    yield received, controller.port
+    controller.stop()
+
+
+@pytest.fixture
+def mails(sink: tuple[Received, int]) -> list[EmailMessage]:
+    return sink[0].mails
+
+
+@pytest.fixture
+def host(tmp_path: Path, sink: tuple[Received, int]) -> Host:
+    return Host(tmp_path, Environment.PRODUCTION, sink[1])
+
+
+@pytest.fixture
+def quiet(tmp_path: Path, sink: tuple[Received, int]) -> Host:
+    return Host(tmp_path, Environment.STAGING, sink[1])
+
+
+def subjects(mails: list[EmailMessage]) -> list[str]:
+    return [str(mail["Subject"]) for mail in mails]
+
+
+FAILED = "[production] export failed on books: exit 3"
+RECOVERED = "[production] export recovered on books"
+
+
+# -- incidents
+
+
+def test_the_first_failure_is_told_further_ones_are_counted_and_recovery_is_told_once(
+    host: Host, mails: list[EmailMessage]
+) -> None:
+    for status in ("succeeded", "failed", "failed", "failed", "succeeded", "succeeded"):
+        host.end(status)
+        host.look()
+    assert subjects(mails) == [FAILED, RECOVERED]
+    assert "failed   3 times since 2025-07-14 12:02:01 UTC" in mails[1].get_content()
+    assert mails[1]["In-Reply-To"] == mails[0]["Message-ID"]
+
+
+def test_the_mail_says_what_failed_where_why_what_it_said_and_how_to_see_more(
+    host: Host, mails: list[EmailMessage]
+) -> None:
+    run = host.end("failed")
+    (host.spool.folder / "output" / str(run.id)).write_text("first\n" * 30 + "\nno space left: \x1b[31m/srv\n")
+    host.look()
+    text = mails[0].get_content()
+    assert mails[0]["To"] == ", ".join(TO)
+    assert mails[0]["From"] == "rota@books"
+    for said in ("export: Write the catalogue", "books (production)", "reason   exit 3", str(run.id), "/srv",
+                 f"https://diary.example/runs/{run.id}/", "./run production logs export"):  # fmt: skip
+        assert said in text
+    assert text.count("first") == letter.LAST_LINES - 1
+    assert "\x1b" not in text
+
+
+def test_a_run_that_failed_and_succeeded_between_two_looks_is_told_in_one_mail(
+    host: Host, mails: list[EmailMessage]
+) -> None:
+    host.end()
+    host.look()
+    host.end("failed")
+    host.end()
+    host.look()
+    assert subjects(mails) == [RECOVERED]
+
+
+def test_a_lost_run_opens_an_incident_and_a_skipped_one_changes_nothing(host: Host, mails: list[EmailMessage]) -> None:
+    host.end("skipped", reason="locked")
+    host.look()
+    assert mails == []
+    host.end("lost", reason="host went down")
+    host.look()
+    host.end("skipped", reason="locked")
+    host.look()
+    assert subjects(mails) == ["[production] export failed on books: host went down"]
+
+
+def test_what_failed_before_a_task_was_first_looked_at_is_told_only_if_it_still_fails(
+    host: Host, mails: list[EmailMessage]
+) -> None:
+    for status in ("failed", "succeeded"):
+        host.end(status)
+    host.look()
+    assert mails == []
+    (host.places.alerts / "standings.json").unlink()
+    host.end("failed")
+    host.look()
+    assert subjects(mails) == [FAILED]
+
+
+def test_a_failure_is_told_though_the_clock_was_set_back(host: Host, mails: list[EmailMessage]) -> None:
+    host.end()
+    host.look()
+    host.now -= timedelta(hours=1)
+    host.end("failed")
+    host.look()
+    assert subjects(mails) == [FAILED]
+
+
+def test_what_is_remembered_may_be_broken(host: Host, mails: list[EmailMessage]) -> None:
+    host.end("failed")
+    host.look()
+    (host.places.alerts / "standings.json").write_text("{")
+    (host.places.alerts / "incidents/export.json").write_text('{"task": 1}')
+    host.look()
+    assert subjects(mails) == [FAILED, FAILED]
+
+
+def test_the_incident_of_a_task_that_is_gone_is_forgotten(host: Host) -> None:
+    host.end("failed")
+    host.look()
+    host.tasks = {}
+    alerting.alert(host.places, Catalogue(host.agent, {}), task=None, failure=None, now=host.now)
+    assert host.status() == []
+
+
+# -- whom, and how
+
+
+def test_a_task_may_have_people_of_its_own_or_nobody(host: Host, mails: list[EmailMessage]) -> None:
+    host.tasks = {"export": replace(TASK, alert_to=("carla@example.org",))}
+    host.end("failed")
+    host.look()
+    assert mails[0]["To"] == "carla@example.org"
+    host.tasks = {"export": replace(TASK, alert_to=())}
+    host.end()
+    host.look()
+    host.end("failed")
+    host.look()
+    assert len(mails) == 1
+    assert "nobody has been told yet" in host.status()[0]
+
+
+def test_an_incident_stays_untold_while_the_mail_server_is_away_and_is_told_later(
+    host: Host, mails: list[EmailMessage], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = host.agent
+    host.agent = replace(here, alerting=replace(here.alerting, port=free_port()))
+    host.end("failed")
+    host.look()
+    assert "Connection refused" in capsys.readouterr().err
+    assert "nobody has been told yet" in host.status()[0]
+    host.agent = here
+    host.look()
+    assert subjects(mails) == [FAILED]
+    assert "its people know" in host.status()[0]
+
+
+def test_a_mail_server_that_hangs_is_waited_for_once(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbound, "PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server = outbound.MailServer(replace(host.agent.alerting, port=silent.getsockname()[1]), "books")
+        desk = alerting.desk_of(host.agent)
+        for _ in range(2):
+            with pytest.raises(outbound.MailNotSent, match="timed out"):
+                server.send(letter.trial(to=TO, desk=desk, now=NOW))
+        silent.settimeout(0)
+        silent.accept()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
+
+
+def test_a_reason_cannot_add_a_header(host: Host, mails: list[EmailMessage]) -> None:
+    host.end("failed", reason="oh\r\nBcc: eve@example.org\n\nno")
+    host.look()
+    assert mails[0]["Bcc"] is None
+    assert mails[0]["Subject"] == "[production] export failed on books: oh Bcc: eve@example.org no"
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A key and a certificate for 127.0.0.1 in one file."""
+    path = tmp_path / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+         "-subj", "/CN=mail", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", path, "-out", f"{path}.crt"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
+    return path
+
+
+def test_a_password_goes_only_to_a_server_that_proves_its_name(
+    host: Host, certificate: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[bytes] = []
+
+    def authenticate(*words: Any) -> AuthResult:
+        asked.append(words[-1].password)
+        return AuthResult(success=words[-1].password == b"open sesame")
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+    received, port = Received(), free_port()
+    controller = Controller(
+        received, hostname="127.0.0.1", port=port,
+        tls_context=context, require_starttls=True, authenticator=authenticate, auth_required=True,
+    )  # fmt: skip
+    controller.start()
+    try:
+        own = replace(host.agent.alerting, port=port, tls=Tls.STARTTLS, user="rota")
+        host.agent = replace(host.agent, alerting=own)
+        host.places.credentials.mkdir()
+        (host.places.credentials / "alert_password").write_text("open sesame\n")
+        host.end("failed")
+        host.look()
+        assert "certificate verify failed" in capsys.readouterr().err
+        assert asked == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        host.look()
+        assert (subjects(received.mails), asked) == ([FAILED], [b"open sesame"])
+    finally:
+        controller.stop()
+
+
+# -- only where mail may leave
+
+
+def test_on_staging_mail_is_caught_in_the_outbox(quiet: Host, mails: list[EmailMessage]) -> None:
+    quiet.end("failed")
+    quiet.look()
+    quiet.look()
+    assert mails == []
+    assert subjects(quiet.outbox()) == ["[staging] export failed on books: exit 3"]
+    assert quiet.status()[-1] == f"1 mails did not leave this host; they are in {quiet.places.outbox}."
+
+
+def test_a_host_that_only_its_configuration_calls_production_is_silent(quiet: Host, mails: list[EmailMessage]) -> None:
+    quiet.agent = replace(quiet.agent, environment=Environment.PRODUCTION)
+    quiet.end("failed")
+    quiet.look()
+    assert (mails, len(quiet.outbox())) == ([], 1)
+
+
+def test_production_and_the_backup_host_speak_and_nobody_else() -> None:
+    assert [each for each in Environment if each.speaks] == [Environment.PRODUCTION, Environment.BACKUP]
+
+
+def test_what_was_caught_is_kept_for_a_month(quiet: Host) -> None:
+    quiet.end("failed")
+    quiet.look()
+    quiet.now = datetime.now(UTC) + timedelta(days=29)
+    quiet.look()
+    assert len(quiet.outbox()) == 1
+    quiet.now += timedelta(days=2)
+    quiet.look()
+    assert quiet.outbox() == []
+
+
+def test_a_trial_goes_the_way_of_alerts(quiet: Host, tmp_path: Path, mails: list[EmailMessage]) -> None:
+    said = alerting.try_out(quiet.places, Catalogue(quiet.agent, quiet.tasks), NOW)
+    assert "does not leave" in said
+    assert subjects(quiet.outbox()) == ["[staging] a trial from books"]
+    nobody = replace(quiet.agent, alerting=Alerting())
+    with pytest.raises(alerting.NobodyToTell):
+        alerting.try_out(quiet.places, Catalogue(nobody, quiet.tasks), NOW)
+
+
+# -- never started
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        (("exit-code", "exited", "243"), "never started: a credential is missing (exit 243)"),
+        (("exit-code", "exited", "203"), "never started: its program cannot be executed (exit 203)"),
+        (("exit-code", "exited", "226"), "never started: a path that it needs is missing (exit 226)"),
+        (("exit-code", "exited", "219"), "never started: exit 219 of systemd.exec(5)"),
+        (("resources", "", ""), "never started: resources"),
+        (("", "", ""), "never started: systemd gives no reason"),
+        (("signal", "killed", "KILL"), "signal KILL, and left no record"),
+        (("exit-code", "exited", "3"), "exit-code 3, and left no record"),
+    ],
+)
+def test_what_systemd_tells_becomes_a_reason(told: tuple[str, str, str], reason: str) -> None:
+    assert why_without_record(*told) == reason
+
+
+def test_a_start_that_left_no_record_gets_one_and_is_told(host: Host, mails: list[EmailMessage]) -> None:
+    failure = replace(UNIT_FAILED, exit_status="243")
+    host.look(failure=failure)
+    host.look(failure=failure)
+    (record,) = host.spool.records("done")
+    assert isinstance(record, RunRecord)
+    assert (record.status, record.invocation_id) == (Status.FAILED, "f" * 32)
+    assert subjects(mails) == [f"[production] export failed on books: {record.reason}"]
+    assert "It printed nothing." in mails[0].get_content()
+
+
+@pytest.mark.parametrize("is_spared", [False, True])
+def test_a_run_that_left_its_record_gets_no_second_one(host: Host, is_spared: bool) -> None:
+    run = host.end("failed", invocation_id="f" * 32)
+    path = host.spool.folder / "done" / f"{run.id}.json"
+    if is_spared:
+        host.places.spare.mkdir()
+        path = path.rename(host.places.spare / path.name)
+    host.look(failure=UNIT_FAILED)
+    assert len(list(host.spool.records("done"))) == (0 if is_spared else 1)
+
+
+def test_the_failure_is_what_systemd_puts_into_the_environment() -> None:
+    told = {"SERVICE_RESULT": "exit-code", "EXIT_CODE": "exited", "EXIT_STATUS": "3", "INVOCATION_ID": "f" * 32}
+    assert alerting.failure_of({f"MONITOR_{key}": value for key, value in told.items()}) == UNIT_FAILED
+    assert alerting.failure_of({}) is None
+
+
+# -- measurements
+
+
+def test_the_measurements_are_what_prometheus_reads(host: Host) -> None:
+    host.places.measurements.mkdir()
+    host.tasks["idle"] = replace(TASK, name="idle")
+    host.end(duration=2.5)
+    host.end("failed", duration=0.25)
+    host.look()
+    path = host.places.measurements / "rota.prom"
+    lines = path.read_text().splitlines()
+    assert [line for line in lines if not line.startswith("#") and not SAMPLE.fullmatch(line)] == []
+    named = {line.split()[2] for line in lines if line.startswith("# TYPE") and line.endswith(" gauge")}
+    assert named == {line.split()[2] for line in lines if line.startswith("# HELP") and len(line.split()) > 4}
+    assert {line.partition("{")[0].partition(" ")[0] for line in lines if line[0] != "#"} <= named
+    for said in (
+        f'rota_task_last_run_timestamp_seconds{{task="export"}} {NOW.timestamp() + 120:.0f}',
+        f'rota_task_last_success_timestamp_seconds{{task="export"}} {NOW.timestamp() + 60:.0f}',
+        'rota_task_last_run_duration_seconds{task="export"} 0.25',
+        'rota_task_last_run_status{task="export",status="failed"} 1',
+        'rota_task_last_run_status{task="export",status="succeeded"} 0',
+        'rota_task_incident_open{task="export"} 1',
+        'rota_task_incident_open{task="idle"} 0',
+        "rota_spool_waiting_records 2",
+    ):
+        assert said in lines
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert [each.name for each in host.places.measurements.iterdir()] == ["rota.prom"]
+
+
+def test_a_success_is_remembered_longer_than_its_record(host: Host) -> None:
+    host.places.measurements.mkdir()
+    run = host.end()
+    host.look()
+    (host.spool.folder / "done" / f"{run.id}.json").unlink()
+    host.look()
+    text = (host.places.measurements / "rota.prom").read_text()
+    assert f'rota_task_last_success_timestamp_seconds{{task="export"}} {run.started.timestamp():.0f}\n' in text
+
+
+def test_a_host_without_node_exporter_is_not_measured(host: Host) -> None:
+    host.look()
+    assert not host.places.measurements.exists()
