@@ -10,7 +10,7 @@ from tests.browser.conftest import EMAIL, PASSWORD, SCREENSHOTS, OpenPage
 pytestmark = pytest.mark.browser
 
 PAGES = {"overview": "/", "runs": "/runs/", "hosts": "/hosts/", "releases": "/releases/"}
-VIEWS = {"wide": (1440, 900), "laptop": (1280, 800), "phone": (360, 740)}
+VIEWS = {"wide": (1440, 900), "laptop": (1366, 768), "phone": (360, 740)}
 
 
 def overflow(page: Page) -> int:
@@ -101,6 +101,30 @@ def test_no_page_scrolls_sideways(open_page: OpenPage, width: int) -> None:
         assert overflow(page) <= 0, path
     open_first_failure(page)
     assert overflow(page) <= 0
+
+
+def test_the_overview_fits_the_screen_of_a_laptop(open_page: OpenPage) -> None:
+    page = open_page("/", width=1366, height=768)
+    assert page.evaluate("document.documentElement.scrollHeight") <= 768
+    expect(page.get_by_role("link", name=re.compile(r"All \d+ that are not yet handled"))).to_be_visible()
+
+
+BROKEN = """
+() => [...document.querySelectorAll("tbody td, tbody th")].filter(cell => {
+  const words = document.createRange();
+  for (const text of cell.querySelectorAll("code, time, a, .status")) {
+    words.selectNodeContents(text);
+    if (new Set([...words.getClientRects()].map(box => Math.round(box.top))).size > 1) return true;
+  }
+  return cell.getBoundingClientRect().width < 40;
+}).map(cell => cell.textContent)
+"""
+
+
+@pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
+def test_no_column_of_a_list_breaks_a_word_on_a_laptop(open_page: OpenPage, path: str) -> None:
+    page = open_page(path, width=1366, height=768)
+    assert page.evaluate(BROKEN) == []
 
 
 def test_a_long_word_scrolls_nothing_either(open_page: OpenPage) -> None:

@@ -1,4 +1,4 @@
-"""Believable runs for a diary that has none: four hosts, a handful of tasks, failures among successes."""
+"""Believable runs and deploys for a diary that has none: four hosts, a handful of tasks, failures among successes."""
 
 import random
 import uuid
@@ -21,6 +21,38 @@ ENDINGS = (
     (("skipped", "locked", None), 25),
     (("lost", "host went down", None), 4),
 )
+OUTCOMES = (
+    (("succeeded", ""), 8),
+    (("returned", "it is not healthy behind https://production/readyz: 503 no database"), 1),
+    (("failed", "a step of the deploy failed: rota-diary migrate\nProgrammingError: there is no such column"), 1),
+)
+
+
+def deploys(host: str, amount: int, *, now: datetime, source: random.Random) -> Iterator[dict[str, object]]:
+    """The host's deploys, one every third day, the newest one first, and that one has succeeded."""
+    for number in range(amount):
+        began = now - timedelta(days=3 * number, seconds=source.uniform(3600, 36000))
+        seconds = round(source.uniform(20, 60), 3)
+        commit = f"{source.getrandbits(160):040x}"
+        (status, reason), _ = source.choices(OUTCOMES, [weight for _, weight in OUTCOMES])[0] if number else OUTCOMES[0]
+        yield {
+            "version": 1,
+            "kind": "deploy",
+            "id": str(identifier(began, source)),
+            "host": host,
+            "environment": host,
+            "action": "deploy",
+            "release": f"{began:%Y%m%dT%H%M%SZ}-{commit[:12]}",
+            "commit": commit,
+            "ref": source.choice(("main", "v1.4.2", commit)),
+            "who": "operator@workstation-north",
+            "started": stamp(began),
+            "ended": stamp(began + timedelta(seconds=seconds)),
+            "duration": seconds,
+            "status": status,
+            "reason": reason,
+            "previous": "",
+        }
 
 
 def records(host: str, amount: int, *, now: datetime, source: random.Random) -> Iterator[dict[str, object]]:

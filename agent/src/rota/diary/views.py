@@ -20,8 +20,10 @@ from rota.diary.output import render as render_output
 from rota.diary.paging import page_of
 
 SILENT_AFTER = timedelta(hours=1)
-SHOWN_FAILURES = 20
-SHOWN_RUNNING = 8
+# So that the overview fits a laptop's screen.
+SHOWN_FAILURES = 15
+SHOWN_RUNNING = 5
+SHOWN_HOSTS = 6
 SHOWN_DEPLOYS = 5
 SHOWN_QUARANTINE = 25
 SHOWN_ITEMS = 500
@@ -46,15 +48,20 @@ def overview(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     failures = list(unhandled_failures()[: SHOWN_FAILURES + 1])
     running = list(listed(Run.objects.filter(status=Status.RUNNING)).order_by("-started", "-id")[: SHOWN_RUNNING + 1])
+    # The silent ones first: they want somebody.
+    contacts = sorted(hosts_with_contact(now), key=lambda contact: not contact.is_silent)
     return render(
         request,
         "diary/overview.html",
         {
             "failures": failures[:SHOWN_FAILURES],
             "more_failures": len(failures) > SHOWN_FAILURES,
+            "open_amount": Run.objects.filter(review__in=UNHANDLED).count(),
             "running": running[:SHOWN_RUNNING],
             "more_running": len(running) > SHOWN_RUNNING,
-            "hosts": hosts_with_contact(now),
+            "hosts": contacts[:SHOWN_HOSTS],
+            "more_hosts": len(contacts) > SHOWN_HOSTS,
+            "hosts_amount": len(contacts),
             "deploys": Deploy.objects.select_related("host").order_by("-started", "-id")[:SHOWN_DEPLOYS],
         },
     )

@@ -29,6 +29,7 @@ class Command(BaseCommand):
         now = timezone.now().astimezone(UTC)
         for name in seed.HOSTS:
             host, _ = Host.objects.get_or_create(name=name, defaults={"environment": name})
+            store(host, list(seed.deploys(name, 6, now=now, source=source)), now=now)
             stored = 0
             waiting = seed.records(name, amount // len(seed.HOSTS), now=now, source=source)
             while batch := list(islice(waiting, 500)):
