@@ -533,6 +533,23 @@ def refuse_unknown_word(arguments: list[str]) -> None:
     raise UnknownWord(f"{first!r}; {meant}environments are {', '.join(ENVIRONMENTS)}; `./run` lists the commands")
 
 
+class NothingFollows(OperatorError):
+    """An environment selects the hosts of the command after it"""
+
+
+def refuse_environment_at_the_end(arguments: list[str]) -> None:
+    """Before `lab.reset staging` resets every host, and `production deploy staging` deploys to production alone."""
+    *before, last = arguments or [""]
+    previous = before[-1] if before else None
+    if last not in ENVIRONMENTS or (last == "backup" and previous in ENVIRONMENTS):
+        return
+    if previous is None:
+        raise NothingFollows(f"`./run {last} status`, for one; `./run` lists the commands")
+    if previous in namespace.task_names and not any(word.positional for word in namespace[previous].get_arguments()):
+        raise NothingFollows(f"none follows {last!r}, and {previous!r} takes no such word; `./run --help {previous}`")
+
+
 if Path(sys.argv[0]).name in ("fab", "__main__.py"):
     with sentences():
         refuse_unknown_word(sys.argv[1:])
+        refuse_environment_at_the_end(sys.argv[1:])

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import fabfile
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -57,6 +59,18 @@ def test_development_takes_no_deploy_and_says_why() -> None:
     answer = fab("development", "deploy")
     assert answer.returncode == 2
     assert "working tree" in answer.stderr
+
+
+@pytest.mark.parametrize("words", [["staging"], ["lab.reset", "staging"], ["production", "deploy", "staging"]])
+def test_an_environment_that_no_command_follows_is_refused_before_anything_happens(words: list[str]) -> None:
+    answer = fab(*words)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "An environment selects the hosts of the command after it" in answer.stderr
+
+
+@pytest.mark.parametrize("words", ["production backup", "production start backup", "secrets.edit staging", "--list"])
+def test_an_environment_s_name_is_free_to_mean_something_else(words: str) -> None:
+    fabfile.refuse_environment_at_the_end(words.split())
 
 
 def test_an_unknown_inventory_names_the_known() -> None:
