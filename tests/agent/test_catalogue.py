@@ -82,6 +82,7 @@ def test_other_owners_sections_are_theirs(tmp_path: Path) -> None:
         (f"tasks: {{t: {{{COMMAND}, memory: lots}}}}", "memory is 'lots'; it must be a size in bytes like 512M"),
         (f"tasks: {{t: {{{COMMAND}, network: wide}}}}", "network is 'wide'; it must be one of none, local, any"),
         (f"tasks: {{t: {{{COMMAND}, write: [x]}}}}", "write is ['x']; it must be a list of whole paths"),
+        (f'tasks: {{t: {{{COMMAND}, write: ["/a\\nUser=root"]}}}}', "it must be a list of whole paths"),
         (f"tasks: {{t: {{{COMMAND}, credentials: [a/b]}}}}", "the name of a file in /etc/rota/credentials"),
         (f"tasks: {{t: {{{COMMAND}, service: {{x: y}}}}}}", "it must be a mapping of systemd directives"),
         (f"tasks: {{t: {{{COMMAND}, enabled: 1}}}}", "it must be true or false"),

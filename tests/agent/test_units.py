@@ -32,8 +32,8 @@ FULL = Task(
     lock_wait=timedelta(minutes=1),
     groups=("adm",),
     network=Network.ANY,
-    read=(PurePosixPath("/home/x"),),
-    write=(PurePosixPath("/var/log"),),
+    read=(PurePosixPath("/home/x"), PurePosixPath("/root/100% of: it")),
+    write=(PurePosixPath("/var/log"), PurePosixPath("/srv/my files"), PurePosixPath('/home/"a" \\ b')),
     credentials=("diary_token",),
     environment={"GREETING": 'a "b" 100%'},
     service={"IOWeight": "50"},
@@ -120,6 +120,13 @@ def test_all_units_are_recognised_as_ours_and_nothing_else_is() -> None:
 def test_the_hash_changes_with_the_unit_and_only_then() -> None:
     assert compiled(PLAIN) == compiled(PLAIN)
     assert unit_hash(PLAIN) != unit_hash(replace(PLAIN, nice=6))
+
+
+def test_a_path_is_one_path_whatever_it_holds() -> None:
+    lines = compiled(FULL)["rota-task-full.service"].splitlines()
+    assert 'ReadWritePaths="/srv/my files"' in lines
+    assert 'BindReadOnlyPaths="/root/100%% of: it"' in lines
+    assert 'BindPaths="/home/\\"a\\" \\\\ b"' in lines
 
 
 def unit_hash(task: Task) -> str:

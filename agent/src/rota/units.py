@@ -228,6 +228,7 @@ def template(name: str) -> jinja2.Template:
         autoescape=False,  # noqa: S701 - unit files are not HTML; `quote` and `specifiers` escape for systemd
         keep_trailing_newline=True,
     )
+    environment.filters["quote"] = lambda path: quote(str(path))
     environment.filters["lower_first"] = lambda text: text[:1].lower() + text[1:]
     return environment.get_template(name)
 

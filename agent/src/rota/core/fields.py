@@ -89,7 +89,9 @@ def choice(choices: type[StrEnum]) -> Callable[[object], StrEnum]:
 
 
 def paths(value: object) -> tuple[PurePosixPath, ...]:
-    if isinstance(value, list) and all(isinstance(each, str) and each.startswith("/") for each in value):
+    if isinstance(value, list) and all(
+        isinstance(each, str) and each.startswith("/") and each.isprintable() for each in value
+    ):
         return tuple(PurePosixPath(each) for each in value)
     raise ValueError("a list of whole paths, each beginning with /")
 
