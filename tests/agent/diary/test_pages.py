@@ -52,7 +52,9 @@ def test_a_stranger_sees_neither_a_run_nor_its_output(cast: Cast, production: Sh
 
 @pytest.mark.parametrize("address", PAGES)
 def test_an_empty_page_says_what_would_appear_there(cast: Cast, address: str) -> None:
-    assert 'class="empty' in text_of(cast.viewer, address)
+    page = text_of(cast.viewer, address)
+    assert 'class="empty' in page
+    assert "`" not in page
 
 
 @pytest.mark.parametrize("address", [*PAGES, *OPEN])

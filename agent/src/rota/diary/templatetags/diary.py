@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from django import template
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 
@@ -61,6 +61,13 @@ def duration(seconds: float | None) -> str:
 def number(value: float) -> str:
     """A count as people write it: no needless decimals, thousands apart."""
     return f"{value:,.0f}" if value == int(value) else f"{value:,.3f}".rstrip("0")
+
+
+@register.filter
+def code(text: str) -> SafeString:
+    """A sentence in which what stands between backticks is to be typed."""
+    pieces = enumerate(text.split("`"))
+    return format_html_join("", "{}", ((format_html("<code>{}</code>", one) if at % 2 else one,) for at, one in pieces))
 
 
 @register.simple_tag
