@@ -1,5 +1,6 @@
 """Laws of the command `rota`, in its embedded form and against a host's file system that is only a folder."""
 
+import fcntl
 import json
 import os
 import re
@@ -136,6 +137,21 @@ def test_a_failed_task_is_an_incident_until_it_succeeds(rota: Rota, tmp_path: Pa
     assert re.search(r"\nfail fails since .*, once; its people know\.\n", shown)
     assert "1 mails did not leave this host" in shown
     assert "A trial for anna@example.org" in rota("alert", "--test").stdout
+
+
+def test_housekeeping_is_done_by_one_at_a_time_and_waits_for_no_task(rota: Rota, tmp_path: Path) -> None:
+    rota("reconcile")
+    assert list((tmp_path / "lock").iterdir()) == []
+    folder = os.open(tmp_path / "spool" / "quarantine", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        answer = rota("reconcile")
+    finally:
+        os.close(folder)
+    assert (answer.returncode, answer.stderr) == (
+        2,
+        "rota: This is being done already: another rota reconcile holds the lock\n",
+    )
 
 
 def test_a_good_catalogue_has_no_problems(rota: Rota) -> None:

@@ -170,6 +170,22 @@ def test_a_second_sync_changes_nothing(root: places.Places) -> None:
     assert sync(root, *TASKS) == []
 
 
+def test_every_task_has_a_lock_file_that_it_can_read_and_finds_no_other(root: places.Places) -> None:
+    sync(root, PLAIN, FULL)
+    assert {path.name for path in root.locks.iterdir()} == {"plain.lock", "disk.lock"}
+    assert {path.stat().st_mode & 0o777 for path in root.locks.iterdir()} == {0o644}
+    service = compiled(FULL)["rota-task-full.service"]
+    assert f"\nTemporaryFileSystem={HOST.locks}:ro\nBindReadOnlyPaths=-{HOST.locks}/disk.lock\n" in service
+
+
+def test_a_lock_that_is_held_stays_held_over_a_sync(root: places.Places) -> None:
+    sync(root, PLAIN)
+    lock = root.locks / "plain.lock"
+    inode = lock.stat().st_ino
+    sync(root, PLAIN)
+    assert lock.stat().st_ino == inode
+
+
 def test_timers_and_paths_are_enabled(root: places.Places) -> None:
     sync(root, FULL)
     link = root.units / "timers.target.wants" / "rota-task-full.timer"

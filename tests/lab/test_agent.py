@@ -66,7 +66,9 @@ def test_a_run_by_hand_shows_its_output_and_passes_its_exit_code_on(host: Host) 
 def test_a_task_can_neither_list_nor_read_nor_change_the_records_of_others(host: Host) -> None:
     pry = (
         "cd /var/lib/rota/spool; ls done && exit 1; for file in $0; do cat $file && exit 2; rm $file && exit 3; "
-        "mv $file tmp/ && exit 4; done; touch /etc/x && exit 5; cat /etc/rota/credentials/* && exit 6; exit 0"
+        "mv $file tmp/ && exit 4; done; touch /etc/x && exit 5; cat /etc/rota/credentials/* && exit 6; "
+        "test -e /var/lib/rota/lock/first.lock && exit 7; touch /var/lib/rota/lock/x && exit 8; "
+        "test -e /var/lib/rota/lock/second.lock || exit 9; exit 0"
     )
     host.declare(
         first={"description": "Leave a record", "command": ["/bin/echo", "mine"]},

@@ -25,7 +25,7 @@ from rota.core.places import Places
 from rota.core.record import RunRecord
 from rota.core.status import Status, Trigger
 from rota.core.task import Task
-from rota.runner import make_identifier, open_lock
+from rota.runner import make_identifier
 from rota.starting import find_run
 
 LOOK_BACK = timedelta(days=1)
@@ -82,7 +82,7 @@ def alert(places: Places, catalogue: Catalogue, *, task: str | None, failure: Fa
 def alone(memory: Standings) -> Iterator[None]:
     """Wait for our turn: several tasks may fail at once."""
     memory.make()
-    file = open_lock(str(memory.folder / "lock"))
+    file = os.open(memory.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

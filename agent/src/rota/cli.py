@@ -19,7 +19,7 @@ from rota.adapters import systemd
 from rota.adapters.diary import Diary, DiaryRefused
 from rota.adapters.reconciling import read_boot, reconcile
 from rota.adapters.shipping import ship
-from rota.adapters.spool import Record, Spool, runs, spool_of
+from rota.adapters.spool import Record, Spool, SpoolUnreadable, runs, spool_of
 from rota.catalogue import discover, load
 from rota.core import places as layout
 from rota.core.catalogue import Catalogue
@@ -29,7 +29,7 @@ from rota.core.quantities import parse_duration, show_duration
 from rota.core.record import RunRecord, as_mapping
 from rota.core.status import Status, Trigger
 from rota.core.task import Task
-from rota.runner import open_lock, try_lock
+from rota.runner import try_lock
 
 PACKAGE = Path(__file__).resolve().parent
 EVERYWHERE = ("running", "done", "sent")
@@ -307,16 +307,22 @@ def ship_records(options: argparse.Namespace) -> None:
         raise DiaryRefused(f"agent: diary: url is not set in {places.configuration}/*.yml, so there is none to send to")
     spool = find_spool(places)
     diary = Diary(url=agent.diary, token=read_token(places), certificate=agent.certificate)
-    with holding(places, "rota ship"):
+    with holding(spool.folder / "sent", "rota ship"):
         sent = ship(spool, diary, pause=spool.folder / "sent" / "pause", now=datetime.now(UTC))
     said = f"{sent.acknowledged} records acknowledged, {sent.quarantined} put aside, {sent.running} still running"
     print(f"{said}{left_alone(sent.left)}.")
 
 
 @contextmanager
-def holding(places: Places, what: str) -> Iterator[None]:
-    """Hold the lock of a housekeeping command. Raises NotNow."""
-    file = open_lock(str(places.lock(what.replace(" ", "-"))))
+def holding(folder: Path, what: str) -> Iterator[None]:
+    """Hold the lock of a housekeeping command: on a folder of the spool that no task can open.
+
+    Raises NotNow, SpoolUnreadable.
+    """
+    try:
+        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SpoolUnreadable(f"{error}; become root or join the group rota") from error
     try:
         if not try_lock(file):
             raise NotNow(f"another {what} holds the lock")
@@ -348,9 +354,9 @@ def alert_people(options: argparse.Namespace) -> None:
 
 def reconcile_spool(options: argparse.Namespace) -> None:
     places = find_places(options)
-    find_spool(places)
+    spool = find_spool(places)
     has_diary = find_catalogue(places).agent.diary is not None
-    with holding(places, "rota reconcile"):
+    with holding(spool.folder / "quarantine", "rota reconcile"):
         done = reconcile(places, boot=read_boot(), now=datetime.now(UTC), has_diary=has_diary)
     said = f"{done.lost} lost, {done.recovered} recovered, {done.removed} removed, {done.quarantined} put aside"
     print(f"{said}{left_alone(done.left)}.")

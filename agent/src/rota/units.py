@@ -293,6 +293,7 @@ def apply(changes: Sequence[Change], catalogue: Catalogue, places: Places, *, is
     A service that runs meanwhile goes on undisturbed.
     """
     restarted = to_restart(changes)
+    unit_files.make_locks(places.lock(task.lock_name) for task in catalogue.tasks.values())
     if is_live:
         unit_files.stop(restarted)
     for change in changes:

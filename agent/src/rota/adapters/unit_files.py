@@ -28,6 +28,14 @@ def remove(path: Path, link: Path | None) -> None:
             each.unlink(missing_ok=True)
 
 
+def make_locks(locks: Iterable[Path]) -> None:
+    """Make the lock files that are missing; runs only read them, so one that is there may be held at this moment."""
+    for lock in locks:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+        lock.chmod(0o644)
+
+
 def touch(stamps: Iterable[Path]) -> None:
     """Tell systemd that these timers elapsed just now."""
     for stamp in stamps:
