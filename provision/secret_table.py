@@ -33,13 +33,19 @@ class Circumstances:
         """The names and addresses under which these hosts are reached, none twice."""
         addresses = [str(self.connections.get(host, {}).get("address", SUPPLIED)) for host in self.hosts]
         known = [address for address in addresses if not is_placeholder(address)]
-        return tuple(dict.fromkeys([*self.hosts, *known, *self._own_names()]))
+        return tuple(dict.fromkeys([*self.hosts, *known, *self.public_names]))
 
-    def _own_names(self) -> list[str]:
-        """What `web_names` of the environment says, when it is a plain list: a name that visitors know."""
+    @property
+    def public_names(self) -> tuple[str, ...]:
+        """What `web_public_names` of the environment says: the names that visitors know."""
         path = self.inventory.folder / "group_vars" / self.group / "main.yml"
-        names = (read_yaml(path) or {}).get("web_names") if path.exists() else None
-        return [str(name) for name in names if "{{" not in str(name)] if isinstance(names, list) else []
+        names = (read_yaml(path) or {}).get("web_public_names") if path.exists() else None
+        return tuple(str(name) for name in names) if isinstance(names, list) else ()
+
+    @property
+    def canonical_names(self) -> tuple[str, ...]:
+        """The names by which deploys and the other hosts ask: the first public one, else each host's own."""
+        return self.public_names[:1] or self.hosts
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,13 @@ TABLE = (
         keep_up=host_tokens,
     ),
     Secret("diary_secret_key", WEB, "signs the diary's sessions", django_key),
-    Secret("diary_admin_password", WEB, "the first password of the diary's administrators", password),
+    Secret(
+        "diary_admin_password",
+        WEB,
+        "the first password of the diary's administrators",
+        password,
+        fixed="it is looked at once, when the diary makes an administrator; from then on it is changed in the diary",
+    ),
     Secret("web_key", WEB, "the private key of the web server", web_key),
     Secret(
         "web_certificate",

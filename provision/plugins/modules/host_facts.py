@@ -39,6 +39,7 @@ ansible_facts:
 
 import os
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -56,10 +57,22 @@ def memory_of(text):
     return int(sizes["MemTotal"].split()[0]) // 1024
 
 
+RESOLV_CONF = Path("/etc/resolv.conf")
+UPLINK_RESOLV_CONF = Path("/run/systemd/resolve/resolv.conf")  # whom systemd-resolved asks (systemd-resolved(8))
+
+
 def nameservers_of(text):
-    """The resolvers of a resolv.conf (resolv.conf(5))."""
+    """The resolvers of a resolv.conf (resolv.conf(5)), without the interface behind a link-local address."""
     words = (line.split() for line in text.splitlines())
-    return [line[1] for line in words if len(line) > 1 and line[0] == "nameserver"]
+    return [line[1].partition("%")[0] for line in words if len(line) > 1 and line[0] == "nameserver"]
+
+
+def nameservers():
+    """The resolvers that the host asks; where it asks itself, those that its own service asks in turn."""
+    asked = nameservers_of(RESOLV_CONF.read_text()) if RESOLV_CONF.exists() else []
+    if any(ip_address(one).is_loopback for one in asked) and UPLINK_RESOLV_CONF.exists():
+        asked += nameservers_of(UPLINK_RESOLV_CONF.read_text())
+    return list(dict.fromkeys(asked))
 
 
 def main():
@@ -85,7 +98,7 @@ def main():
             "ansible_memtotal_mb": memory_of(Path("/proc/meminfo").read_text()),
             "ansible_nodename": os.uname().nodename,
             "ansible_python_version": ".".join(map(str, sys.version_info[:3])),
-            "ansible_dns": {"nameservers": nameservers_of(Path("/etc/resolv.conf").read_text())},
+            "ansible_dns": {"nameservers": nameservers()},
             "ansible_processor_vcpus": os.cpu_count(),
         },
     )
