@@ -23,6 +23,10 @@ class Certificate:
     ends: datetime
     ours: bool
 
+    def is_good_for(self, name: str) -> bool:
+        """Whether it names this host, itself or by a wildcard in place of the first label (RFC 6125 section 6.4.3)."""
+        return name in self.names or f"*.{name.partition('.')[2]}" in self.names
+
 
 def make_key() -> str:
     """A new private key (P-256) as PEM."""

@@ -82,7 +82,7 @@ def load(name: str, root: Path) -> Inventory:
     """Read `provision/inventories/NAME/hosts.yml`.
 
     Raises UnknownInventory, naming the known ones, and BrokenInventory for a file that does not describe an estate:
-    groups that are no environments, a host in two of them, a name that is no host name.
+    groups that are no environments, a host in two of them, a name that is no host name, no host for the diary.
     """
     known = inventories(root)
     if name not in known:
@@ -100,6 +100,8 @@ def parse(document: Any, path: Path) -> dict[str, tuple[str, ...]]:
             raise BrokenInventory(f"{path} has a group {group!r}; groups are environments: {', '.join(ENVIRONMENTS)}")
         found[group] = (*found.get(group, ()), *_hosts(group, body, path))
     _refuse_doubles(found, path)
+    if not found.keys() - {"backup"}:
+        raise BrokenInventory(f"{path} has backup hosts alone; the diary needs one of {', '.join(ENVIRONMENTS[:3])}")
     return {environment: found[environment] for environment in ENVIRONMENTS if environment in found}
 
 

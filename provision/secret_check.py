@@ -162,9 +162,10 @@ def _check_certificate(circumstances: Circumstances) -> Iterator[Finding]:
         return
     if certificate.ends < circumstances.now + EXPIRES_SOON:
         yield Finding(Problem.UNFIT, place, f"it ends on {certificate.ends:%Y-%m-%d}; {replace_it}")
-    missing = [name for name in circumstances.names if name not in certificate.names]
-    if certificate.ours and missing:
-        yield Finding(Problem.UNFIT, place, f"it does not name {', '.join(missing)}; {_MAKE}")
+    wanted = circumstances.names if certificate.ours else circumstances.canonical_names
+    if missing := ", ".join(name for name in wanted if not certificate.is_good_for(name)):
+        advice = _MAKE if certificate.ours else f"{replace_it}, or set web_public_names to what it names"
+        yield Finding(Problem.UNFIT, place, f"it does not name {missing}; {advice}")
 
 
 def _shown(path: Path, root: Path) -> str:

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +21,7 @@ from rota.adapters.shipping import ship
 from rota.adapters.spool import Spool
 from rota.core.record import as_mapping
 from tests.agent.records import make_run, make_running
+from tests.authority import issue
 
 NOW = datetime(2025, 7, 14, 12, tzinfo=UTC)
 Answer = Callable[[list[dict[str, Any]]], tuple[int, Mapping[str, str], object]]
@@ -313,3 +315,24 @@ def test_only_the_pinned_certificate_is_trusted(spool: Spool, receiver: Receiver
     spool.store(make_run())
     with pytest.raises(DiaryRefused, match="cannot be read"):
         ship(spool, Diary(url=url, token="secret", certificate=tmp_path / "none.pem"), pause=pause, now=NOW)
+
+
+def test_a_pinned_certificate_is_trusted_whoever_signed_it(spool: Spool, receiver: Receiver, tmp_path: Path) -> None:
+    """One that an authority signed, through an intermediate, does not vouch for itself."""
+    ours = issue("localhost")
+    for name, text in (
+        ("chain", ours.chain),
+        ("key", ours.key),
+        ("leaf", ours.leaf),
+        ("other", issue("localhost").leaf),
+    ):
+        (tmp_path / f"{name}.pem").write_text(text)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "chain.pem", tmp_path / "key.pem")
+    receiver.socket = context.wrap_socket(receiver.socket, server_side=True)
+    spool.store(make_run())
+    pause = spool.folder / "sent" / "pause"
+    diary = Diary(url=f"https://localhost:{receiver.server_port}", token="secret", certificate=tmp_path / "other.pem")
+    with pytest.raises(DiaryUnreachable, match="certificate verify failed"):
+        ship(spool, diary, pause=pause, now=NOW)
+    assert ship(spool, replace(diary, certificate=tmp_path / "leaf.pem"), pause=pause, now=NOW).acknowledged

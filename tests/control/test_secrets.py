@@ -24,6 +24,7 @@ from provision.inventory import ENVIRONMENTS, Inventory, UnknownEnvironment, loa
 from provision.secret_check import Problem, check
 from provision.secret_table import SUPPLIED, TABLE, groups
 from provision.ssh import ensure_ssh_config
+from tests.authority import issue
 from tests.control.estates import CONNECTIONS, PASSWORD, make_estate
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -502,7 +503,7 @@ def test_the_certificate_serves_the_hosts_of_its_environment_and_no_others(made:
 
 def test_a_name_that_visitors_know_comes_into_the_certificate(made: Inventory, tmp_path: Path) -> None:
     settings = tmp_path / "group_vars" / "production" / "main.yml"
-    settings.write_text("web_names: ['{{ inventory_hostname }}', diary.example.org]\n")
+    settings.write_text("web_public_names: [diary.example.org]\n")
 
     secrets.make(made, tmp_path, NOW)
 
@@ -511,16 +512,36 @@ def test_a_name_that_visitors_know_comes_into_the_certificate(made: Inventory, t
 
 
 def test_a_certificate_of_your_own_is_left_alone(made: Inventory, tmp_path: Path) -> None:
-    key, own = tmp_path / "own.key", tmp_path / "own.pem"
-    subject = ["-subj", "/CN=diary.example.org", "-addext", "subjectAltName=DNS:diary.example.org"]
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "90", "-keyout", str(key)]
-    command += ["-out", str(own)]
-    subprocess.run([*command, *subject], check=True, capture_output=True)
-    values = {**held(made, "production"), "web_key": key.read_text(), "web_certificate": own.read_text()}
+    own = issue("diary.example.org")
+    values = {**held(made, "production"), "web_key": own.key, "web_certificate": own.chain}
     write(made, "production", yaml.safe_dump(values))
+    (tmp_path / "group_vars" / "production" / "main.yml").write_text("web_public_names: [diary.example.org]\n")
 
     assert secrets.make(made, tmp_path, datetime.now(UTC))[1] == []
     assert check(made, tmp_path, datetime.now(UTC)) == []
+
+
+@pytest.mark.parametrize(
+    ("public", "names", "missing"),
+    [
+        ("[]", ["diary.example.org"], "production"),
+        ("[diary.example.org, example.org]", ["example.org"], "diary.example.org"),
+        ("[diary.example.org, example.org]", ["*.example.org"], ""),
+        ("[a.diary.example.org]", ["*.example.org"], "a.diary.example.org"),
+    ],
+)
+def test_a_certificate_of_your_own_names_what_hosts_are_asked_by(
+    made: Inventory, tmp_path: Path, public: str, names: list[str], missing: str
+) -> None:
+    own = issue(*names)
+    values = {**held(made, "production"), "web_key": own.key, "web_certificate": own.chain}
+    write(made, "production", yaml.safe_dump(values))
+    (tmp_path / "group_vars" / "production" / "main.yml").write_text(f"web_public_names: {public}\n")
+
+    found = [str(finding) for finding in check(made, tmp_path, datetime.now(UTC))]
+
+    assert [one for one in found if f"it does not name {missing}; " in one] == (found if missing else [])
+    assert bool(found) == bool(missing)
 
 
 # -- editing

@@ -64,7 +64,7 @@ def converge(module: ModuleType, arguments: dict[str, Any], monkeypatch: pytest.
         if validated.error_messages:
             return {"failed": True, "msg": "; ".join(validated.error_messages)}
         parameters = {**validated.validated_parameters, "contents": contents}
-        request = {"concern": "tested", "described": parameters, "check": dry, "diff": diff}
+        request = {"role": "tested", "described": parameters, "check": dry, "diff": diff}
         answer: dict[str, Any] = json.loads(json.dumps(module.answer_to(request)))
         return answer
 

@@ -93,9 +93,8 @@ class ActionModule(ActionBase):
 
     def _on_host(self, described: dict[str, Any]) -> dict[str, Any]:
         """The program and then the request go through the session's input; nothing of them is in an argument or log."""
-        concern = self._task._role.get_name() if self._task._role else "another"
         request = {
-            "concern": concern,
+            "role": self._task._role.get_name() if self._task._role else None,
             "described": described,
             "check": self._task.check_mode,
             "diff": self._task.diff,

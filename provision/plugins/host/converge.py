@@ -56,16 +56,16 @@ def output_of(argv, *, extra_environment=None):
 class Ledger:
     """What was changed, what it looked like, and whether anything may be changed at all.
 
-    What a run of this concern touched before it was killed, or before a unit refused, counts as touched by the next:
-    it stands in the concern's note from before it is changed until every unit has taken it up.
+    What a run of the same role touched before it was killed, or before a unit refused, counts as touched by the next:
+    it stands in the role's note from before it is changed until every unit has taken it up.
     """
 
-    def __init__(self, check, concern="another"):
+    def __init__(self, check, role=None):
         self.check = check
         self.changes = []
         self.diffs = []
-        self.note = NOTES / concern
-        self.touched = set(self.note.read_text().splitlines()) if self.note.exists() else set()
+        self.note = NOTES / role if role else None
+        self.touched = set(self.note.read_text().splitlines()) if self.note and self.note.exists() else set()
         self.undo = []
         self.held = []
 
@@ -74,7 +74,7 @@ class Ledger:
         if path in self.touched:
             return
         self.touched.add(path)
-        if not self.check:
+        if self.note and not self.check:
             NOTES.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self.note, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             with os.fdopen(descriptor, "w") as note:
@@ -84,7 +84,7 @@ class Ledger:
 
     def settle(self):
         """Every unit has taken up what was touched."""
-        if not self.check:
+        if self.note and not self.check:
             self.note.unlink(missing_ok=True)
 
     def close(self):
@@ -1006,7 +1006,7 @@ def converge(parameters, ledger):
 
 def answer_to(request):
     """The result of the step: what was, or in check mode would be, changed, or why it failed."""
-    ledger = Ledger(request["check"], request["concern"])
+    ledger = Ledger(request["check"], request["role"])
     answer = {"failed": False}
     try:
         answer["public_keys"] = converge(request["described"], ledger)
