@@ -112,7 +112,7 @@ def test_what_the_next_try_fetches_is_shown(estate: labs.Lab, fab: Fab) -> None:
     estate.run(HOST, ["systemctl", "start", UNIT])
     chain = read(estate, FETCHED)
     assert read(estate, SHOWN) == chain
-    assert inspect(shown_by_nginx(estate)).names == {NAME}
+    wait_until(lambda: inspect(shown_by_nginx(estate)).names == {NAME})  # nginx reloads beside its old workers
     assert chain.count("BEGIN CERTIFICATE") == 2
     fab(HOST, "verify")
 
@@ -144,7 +144,7 @@ def test_back_with_the_vaults_certificate_nothing_of_acme_acts(
 ) -> None:
     (inventory.folder / "group_vars" / HOST / "acme.yml").unlink()
     provision(fab)
-    assert shown_by_nginx(estate) == vaults
+    wait_until(lambda: shown_by_nginx(estate) == vaults)
     assert estate.run(HOST, ["test", "-e", HOOK], check=False).returncode == 1
     for unit in ("rota-acme.timer", UNIT):
         assert estate.run(HOST, ["systemctl", "is-active", unit], check=False).stdout == "inactive\n"
