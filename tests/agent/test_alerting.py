@@ -206,7 +206,7 @@ def test_what_is_remembered_may_be_broken(host: Host, mails: list[EmailMessage])
     host.end("failed")
     host.look()
     (host.places.alerts / "standings.json").write_text("{")
-    (host.places.alerts / "incidents/export.json").write_text('{"task": 1}')
+    (host.places.alerts / "export.incident").write_text('{"task": 1}')
     host.look()
     assert subjects(mails) == [FAILED, FAILED]
 
@@ -254,7 +254,7 @@ def test_an_incident_stays_untold_while_the_mail_server_is_away_and_is_told_late
 def test_a_mail_server_that_hangs_is_waited_for_once(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbound, "PATIENCE", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        server = outbound.MailServer(replace(host.agent.alerting, port=silent.getsockname()[1]), "books")
+        server = outbound.MailServer(replace(host.agent.alerting, port=silent.getsockname()[1]))
         desk = alerting.desk_of(host.agent)
         for _ in range(2):
             with pytest.raises(outbound.MailNotSent, match="timed out"):

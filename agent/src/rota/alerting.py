@@ -95,10 +95,13 @@ def look(spool: Spool, memory: Standings, catalogue: Catalogue, now: datetime) -
     standings, incidents = memory.load(), memory.incidents()
     longest = max((task.timeout for task in catalogue.tasks.values()), default=timedelta())
     since = now - LOOK_BACK - longest if standings else datetime.fromtimestamp(0, UTC)
-    found = list(spool.records(*EVERYWHERE, since=since))
-    for name in catalogue.tasks:
-        ended = [run for run in runs(iter(found)) if run.task == name]
-        fresh = news(standings.get(name), ended, now)
+    ended: dict[str, list[RunRecord]] = {name: [] for name in catalogue.tasks}
+    for run in spool.records(*EVERYWHERE, since=since):
+        if isinstance(run, RunRecord) and run.task in ended:
+            # What a run reported may be large, and the first look sees the runs of months.
+            ended[run.task].append(replace(run, items=(), counts={}))
+    for name, found in ended.items():
+        fresh = news(standings.get(name), found, now)
         # Of a task that was never looked at, what failed long ago is nobody's concern any more.
         judged = fresh if name in standings else fresh[-1:]
         for run in fresh:
@@ -212,7 +215,7 @@ def open_door(places: Places, agent: Agent, now: datetime) -> Door:
     """The mail server, where both the configuration and the host's own word for its environment let mail out."""
     own = places.environment.read_text("utf-8").strip() if places.environment.is_file() else ""
     if own == agent.environment and agent.environment.speaks:
-        return MailServer(agent.alerting, agent.host, read_password(places, agent))
+        return MailServer(agent.alerting, read_password(places, agent))
     return Outbox(places.outbox, now)
 
 

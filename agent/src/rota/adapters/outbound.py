@@ -38,7 +38,6 @@ class MailServer:
     """The mail server of the settings. Once it could not be reached, further mails do not wait for it again."""
 
     settings: Alerting
-    host: str
     password: str | None = None
     unreachable: str = field(default="", init=False)
 
@@ -62,9 +61,9 @@ class MailServer:
     def _connected(self) -> Iterator[smtplib.SMTP]:
         name, port = self.settings.server, self.settings.port
         with (
-            smtplib.SMTP_SSL(name, port, self.host, timeout=PATIENCE, context=ssl.create_default_context())
+            smtplib.SMTP_SSL(name, port, timeout=PATIENCE, context=ssl.create_default_context())
             if self.settings.tls is Tls.TLS
-            else smtplib.SMTP(name, port, self.host, timeout=PATIENCE)
+            else smtplib.SMTP(name, port, timeout=PATIENCE)
         ) as server:
             if self.settings.tls is Tls.STARTTLS:
                 server.starttls(context=ssl.create_default_context())

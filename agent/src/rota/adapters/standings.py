@@ -21,7 +21,7 @@ class Standings:
     folder: Path
 
     def make(self) -> None:
-        (self.folder / "incidents").mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def load(self) -> dict[str, Standing]:
         """How each task stood at the last look."""
@@ -36,17 +36,16 @@ class Standings:
 
     def incidents(self) -> dict[str, Incident]:
         """The incidents that are open, or closed and not told of yet, by task. Raises PermissionError."""
-        folder = self.folder / "incidents"
-        paths = sorted(path for path in folder.iterdir() if path.suffix == ".json") if folder.is_dir() else []
-        found = (parse_incident(read_mapping(path)) for path in paths)
+        paths = list(self.folder.iterdir()) if self.folder.is_dir() else []
+        found = (parse_incident(read_mapping(path)) for path in sorted(paths) if path.suffix == ".incident")
         return {incident.task: incident for incident in found if incident}
 
     def keep(self, incident: Incident) -> None:
-        replace(self.folder / "incidents" / f"{incident.task}.json", asdict(incident))
+        replace(self.folder / f"{incident.task}.incident", asdict(incident))
 
     def forget(self, tasks: Iterable[str]) -> None:
         for task in tasks:
-            (self.folder / "incidents" / f"{task}.json").unlink(missing_ok=True)
+            (self.folder / f"{task}.incident").unlink(missing_ok=True)
 
 
 def parse_standing(values: Mapping[str, Any]) -> Standing | None:
