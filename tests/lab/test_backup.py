@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from provision.lab import Lab
+from tests.agent.waiting import wait_until
 from tests.lab.conftest import Fab
 
 pytestmark = pytest.mark.lab
@@ -87,7 +88,9 @@ def test_production_that_was_taken_over_deletes_nothing_for_good(estate: Lab) ->
     environment = [*sender, "BORG_BASE_DIR=/root/attack"]
     estate.run("production", [*environment, "borg", "delete", "--force", "--glob-archives", "*", repository])
     estate.run("production", [*environment, "borg", "compact", repository])
+    before = len(estate.mails())
     assert "Archives vanished" in refusal(estate, "backup_prune")
+    wait_until(lambda: "[backup] backup_prune failed on backup: exit 1" in subjects(estate)[before:], seconds=30)
     number = estate.run("backup", ["rota", "backup", "transactions", "production"]).stdout
     [last_good] = [line.split()[0] for line in number.splitlines() if "the last look" in line]
     estate.run("backup", ["rota", "backup", "roll-back", "production", "--to", last_good])
@@ -95,6 +98,10 @@ def test_production_that_was_taken_over_deletes_nothing_for_good(estate: Lab) ->
     # Production's borg remembers a newer repository and would take this one for an attack.
     estate.run("production", ["rm", "-r", "/var/lib/rota/backup/borg", "/root/attack"])
     assert task(estate, "production", "backup")["status"] == "succeeded"
+
+
+def subjects(lab: Lab) -> list[str]:
+    return [str(mail["Subject"]) for mail in lab.mails()]
 
 
 SENDERS_SSH = "ssh -F none -i /etc/rota/keys/backup -o UserKnownHostsFile=/etc/rota/known_hosts -o BatchMode=yes"
