@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -550,6 +551,8 @@ def refuse_environment_at_the_end(arguments: list[str]) -> None:
 
 
 if Path(sys.argv[0]).name in ("fab", "__main__.py"):
+    if "--list" in sys.argv:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `./run | head` ends as `ls | head` does
     with sentences():
         refuse_unknown_word(sys.argv[1:])
         refuse_environment_at_the_end(sys.argv[1:])

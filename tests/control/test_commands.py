@@ -40,6 +40,15 @@ def test_every_command_is_listed_with_a_sentence_on_one_line_and_all_fit_a_scree
     assert len(lines) <= 45
 
 
+def test_a_reader_of_the_list_may_stop_when_it_has_read_enough() -> None:
+    listing = [sys.executable, "-m", "fabric", "--list"]
+    with subprocess.Popen(listing, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listed:
+        assert listed.stdout
+        assert listed.stderr
+        listed.stdout.close()
+        assert listed.stderr.read() == ""
+
+
 def test_an_unknown_environment_is_refused_and_the_known_are_named() -> None:
     answer = fab("produktion", "deploy")
     assert answer.returncode != 0
