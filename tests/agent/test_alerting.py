@@ -87,7 +87,7 @@ class Host:
         return alerting.alert(self.places, catalogue, task="export", failure=failure, now=self.now)
 
     def status(self) -> list[str]:
-        return alerting.describe(self.places, self.now)
+        return alerting.describe(self.places, Catalogue(self.agent, self.tasks), self.now)
 
     def outbox(self) -> list[EmailMessage]:
         return [
@@ -234,6 +234,13 @@ def test_a_task_may_have_people_of_its_own_or_nobody(host: Host, mails: list[Ema
     host.look()
     assert len(mails) == 1
     assert "nobody has been told yet" in host.status()[0]
+
+
+def test_a_host_whose_alerts_go_to_nobody_says_so(host: Host) -> None:
+    host.places = replace(host.places, is_embedded=False)
+    assert host.status() == []
+    host.agent = replace(host.agent, alerting=Alerting())
+    assert "Nobody hears of failures" in host.status()[0]
 
 
 def test_an_incident_stays_untold_while_the_mail_server_is_away_and_is_told_later(

@@ -195,8 +195,7 @@ def letter_of(incident: Incident, task: Task, spool: Spool, to: tuple[str, ...],
 
 def try_out(places: Places, catalogue: Catalogue, now: datetime) -> str:
     """Send a trial mail to everybody whom alerts of this host go to. Raises NobodyToTell, MailNotSent."""
-    agent = catalogue.agent
-    to = sorted({*agent.alerting.to, *(each for task in catalogue.tasks.values() for each in task.alert_to or ())})
+    agent, to = catalogue.agent, everybody(catalogue)
     if not to:
         raise NobodyToTell(f"agent: alert: to is empty in {places.configuration}/*.yml (agent_alert_to in group_vars)")
     door = open_door(places, agent, now)
@@ -204,6 +203,12 @@ def try_out(places: Places, catalogue: Catalogue, now: datetime) -> str:
     return f"A trial for {', '.join(to)} is with {door.where}." + (
         "" if isinstance(door, MailServer) else f" Mail of {agent.environment} hosts does not leave them."
     )
+
+
+def everybody(catalogue: Catalogue) -> list[str]:
+    """All to whom an alert of this host may go."""
+    own = (task.alert_to or () for task in catalogue.tasks.values())
+    return sorted({*catalogue.agent.alerting.to, *(each for people in own for each in people)})
 
 
 def desk_of(agent: Agent) -> Desk:
@@ -240,10 +245,12 @@ def write_measurements(places: Places, measured: Measured) -> None:
     beside.replace(places.measurements / "rota.prom")
 
 
-def describe(places: Places, now: datetime) -> list[str]:
-    """What `rota status` says of incidents and of mail that was caught."""
+def describe(places: Places, catalogue: Catalogue, now: datetime) -> list[str]:
+    """What `rota status` says of incidents, and of mail that has no receiver or was caught."""
     lines = [describe_incident(incident) for incident in Standings(places.alerts).incidents().values()]
     caught = len(Outbox(places.outbox, now).caught())
+    if not places.is_embedded and not everybody(catalogue):
+        lines.append("Nobody hears of failures on this host: agent: {alert: {to: …}} is empty.")
     if caught:
         lines.append(f"{caught} mails did not leave this host; they are in {places.outbox}.")
     return lines

@@ -242,7 +242,7 @@ def show_status(options: argparse.Namespace) -> None:
         return
     print(f"{catalogue.agent.host} ({catalogue.agent.environment})\n")
     print_table(("task", "status", "reason", "last run", "duration", "next slot", "run"), rows, empty="No tasks.")
-    for line in alerting.describe(places, datetime.now(UTC)):
+    for line in alerting.describe(places, catalogue, datetime.now(UTC)):
         print(f"\n{line}")
 
 
