@@ -28,9 +28,19 @@ def let_into_the_store(public: str) -> str:
 
 
 def promise_of_the_store() -> str:
-    [step] = read_yaml(ROLES / "backup_store/tasks/verify.yml")
-    [says] = [one["says"] for one in step["promises"]["promises"] if "may only add" in one["promise"]]
+    return promise("backup_store", "may only add")
+
+
+def promise(role: str, words: str) -> str:
+    """What a role promises that a file says, as an expression."""
+    steps = read_yaml(ROLES / role / "tasks/verify.yml")
+    [says] = [one["says"] for step in steps for one in step["promises"]["promises"] if words in one["promise"]]
     return str(templar().template(trust_as_template(says)))
+
+
+def let_into_the_mirror(*public: str) -> str:
+    template = trust_as_template((ROLES / "mirror/templates/authorized_keys.j2").read_text())
+    return str(templar(mirror_keys=public, mirror_destinations=["staging", "second"]).template(template))
 
 
 def test_a_second_line_of_a_public_key_is_let_in_nowhere() -> None:
@@ -42,11 +52,20 @@ def test_a_second_line_of_a_public_key_is_let_in_nowhere() -> None:
     ]
     assert re.search(promise_of_the_store(), shown, re.MULTILINE)
 
+    shown = let_into_the_mirror(KEY, f"{KEY} mirror@second\n{KEY} login")
+    assert shown.splitlines() == ["# written", ANSWERING, ANSWERING]
+    assert re.search(promise("mirror", "open one command"), shown, re.MULTILINE)
+
+
+ANSWERING = f'restrict,command="/opt/rota/current/venv/bin/python -I -m rota.packs.mirror serve" {KEY}'
+
 
 @pytest.mark.parametrize("public", [f'command="sh" {KEY}', f"# {KEY}", f"\n{KEY}", f"{KEY}A", "ssh-rsa AAAA", ""])
 def test_what_is_no_key_fails_with_a_sentence(public: str) -> None:
     with pytest.raises(AnsibleUndefinedVariable, match="on production does not begin with an ed25519 public key"):
         let_into_the_store(public)
+    with pytest.raises(AnsibleUndefinedVariable, match="on second does not begin with an ed25519 public key"):
+        let_into_the_mirror(KEY, public)
 
 
 @pytest.mark.parametrize(
@@ -61,3 +80,12 @@ def test_the_store_promises_that_no_line_opens_anything_else(line: str) -> None:
     shown = let_into_the_store(KEY)
     assert not re.search(promise_of_the_store(), f"{shown}{line}\n", re.MULTILINE)
     assert not re.search(promise_of_the_store(), f"{line}\n{shown}", re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "line", [KEY, ANSWERING.replace(" serve", " serve ; sh"), ANSWERING.replace('" ssh', '",pty ssh')]
+)
+def test_the_source_of_the_mirror_promises_that_no_line_opens_anything_else(line: str) -> None:
+    shown = let_into_the_mirror(KEY)
+    assert not re.search(promise("mirror", "open one command"), f"{shown}{line}\n", re.MULTILINE)
+    assert not re.search(promise("mirror", "open one command"), f"{line}\n{shown}", re.MULTILINE)
