@@ -21,7 +21,16 @@ from rota.adapters.postgres import Server
 from rota.packs.mirror import media, mirroring, source
 from rota.packs.mirror.configuration import Destination, Source
 from rota.packs.mirror.progress import Progress
-from tests.agent.mirror.conftest import Sshd, current_user, ensure_role, reachable_folder, ssh_server, write_serving
+from tests.agent.mirror.conftest import (
+    GUEST,
+    Sshd,
+    current_user,
+    ensure_role,
+    let_anybody_in,
+    reachable_folder,
+    ssh_server,
+    write_serving,
+)
 from tests.agent.neighbours import postgres_cluster
 
 T = TypeVar("T")
@@ -46,6 +55,7 @@ def main() -> None:
         ssh_server(Path(keys), opened=True) as sshd,
     ):
         durable(there, here)
+        let_anybody_in(here)
         fill(there, one / "media", options.megabytes, options.files)
         destination = prepare(here, there, other, one, sshd, options.compression)
         measure(destination, there, one, options)
@@ -86,6 +96,7 @@ def fill(server: Server, folder: Path, megabytes: int, files: int) -> None:
 
 def prepare(here: Server, there: Server, folder: Path, far: Path, sshd: Sshd, compression: str) -> Destination:
     ensure_role(here)
+    ensure_role(here, GUEST)
     with postgres.connect("postgres", here) as connection:
         connection.execute("CREATE DATABASE library OWNER library TEMPLATE template0")
     (folder / "media").mkdir()
@@ -108,6 +119,7 @@ def prepare(here: Server, there: Server, folder: Path, far: Path, sshd: Sshd, co
         work=folder / "work",
         release=folder / "opt",
         server=here,
+        scratch_role=GUEST,
         compression=compression,
     )
 

@@ -64,6 +64,11 @@ def seen(run: Run, query: Query) -> tuple[str, str, str]:
     return people, "".join(sorted(files.splitlines())), release_of(run, "staging")
 
 
+def scratches(query: Query) -> str:
+    """The databases on staging that a mirror makes and removes."""
+    return query("staging", "SELECT datname FROM pg_database WHERE datname ~ '_(scratch|replaced)_'")
+
+
 def test_staging_holds_production_s_content_with_nobody_s_address(mirrored: str, query: Query) -> None:
     assert query("staging", "SELECT count(*) FROM diary_review") == query(
         "production", "SELECT count(*) FROM diary_review"
@@ -192,15 +197,27 @@ def test_a_mirror_cut_from_production_in_the_middle_leaves_staging_as_it_was(
 
     assert started.returncode
     assert "Production did not give what the mirror asked for: rows" in said
-    assert seen(run, query) == before
+    assert (seen(run, query), scratches(query)) == (before, "")
 
 
 def test_a_mirror_killed_in_the_middle_leaves_staging_as_it_was_and_a_record(
     started: "subprocess.Popen[str]", run: Run, query: Query
 ) -> None:
-    before = seen(run, query)
+    before, scratch = seen(run, query), scratches(query)
+    entering = ["runuser", "-u", "rota-diary", "--", "psql", "-d", scratch, "-Atqc", "SELECT 1"]
+    assert "permission denied for database" in run("staging", entering, check=False).stderr
+
     run("staging", ["systemctl", "kill", "--signal=KILL", UNIT])
     started.communicate(timeout=120)
 
     assert started.returncode
-    assert seen(run, query) == before
+    assert (seen(run, query), scratches(query)) == (before, "")
+
+
+def test_what_a_power_cut_left_of_a_mirror_is_removed_at_boot(mirrored: str, run: Run, query: Query) -> None:
+    query("staging", "CREATE DATABASE diary_scratch_20260101T000000Z")
+
+    run("staging", ["systemctl", "start", "rota-mirror-recover.service"])
+
+    assert scratches(query) == ""
+    assert run("staging", ["systemctl", "is-enabled", "rota-mirror-recover.service"]).stdout == "enabled\n"

@@ -25,6 +25,7 @@ from tests.agent.neighbours import postgres_cluster
 HERE = Path(__file__).parent
 SOURCES = HERE.parents[2] / "agent" / "src"
 RELEASE = "20261122T120000Z-0123456789ab"
+GUEST = "nobody"  # here the scratch's role: a user that every system has
 
 RULES: dict[str, dict[str, str]] = {
     "reader": {
@@ -64,7 +65,16 @@ def clusters() -> Iterator[tuple[Server, Server]]:
         postgres_cluster(one) as there,
         postgres_cluster(other) as here,
     ):
+        let_anybody_in(here)
         yield there, here
+
+
+def let_anybody_in(server: Server) -> None:
+    """Let whoever runs the tests be any role: not all that have a role here are users of the system."""
+    assert server.host
+    (Path(server.host) / "data" / "pg_hba.conf").write_text("local all all trust\n")
+    with postgres.connect("postgres", server) as connection:
+        connection.execute("SELECT pg_reload_conf()")
 
 
 @pytest.fixture(scope="session")
@@ -202,6 +212,7 @@ def prepare(estate: Estate) -> None:
         work=str(estate.folder / "work"),
         release=str(estate.folder / "staging" / "opt"),
         server={"host": estate.here.host},
+        scratch_role=GUEST,
         rules=RULES,
     )
 
@@ -227,6 +238,7 @@ def fill_production(estate: Estate) -> None:
 
 def fill_staging(estate: Estate) -> None:
     ensure_role(estate.here)
+    ensure_role(estate.here, GUEST)
     estate.query("CREATE DATABASE library OWNER library TEMPLATE template0", estate.here, "postgres")
     estate.query("CREATE TABLE old (title text)")
     estate.query("INSERT INTO old VALUES ('as it was')")
@@ -235,10 +247,10 @@ def fill_staging(estate: Estate) -> None:
     (estate.folder / "staging" / "opt" / "releases").mkdir(parents=True)
 
 
-def ensure_role(server: Server) -> None:
+def ensure_role(server: Server, name: str = "library") -> None:
     with postgres.connect("postgres", server) as connection:
-        if not connection.execute("SELECT FROM pg_roles WHERE rolname = 'library'").fetchall():
-            connection.execute("CREATE ROLE library LOGIN")
+        if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (name,)).fetchall():
+            connection.execute(f"CREATE ROLE {name} LOGIN".encode())
 
 
 def mirror_source(estate: Estate) -> Source:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rota.adapters import postgres
-from rota.packs.mirror import mirroring, switch
+from rota.packs.mirror import mirroring, supervise, switch
 from rota.packs.mirror.configuration import load_destination
 from rota.packs.mirror.progress import Progress
 from rota.packs.mirror.source import SourceFailed
@@ -22,7 +22,7 @@ from rota.packs.mirror.switch import NotReady, ProgramFailed
 from tests.agent.mirror.conftest import HERE, RELEASE, SOURCES, Estate
 from tests.agent.mirror.test_mirroring import leftovers, mirror
 
-STAGES = ["ask", "structure", "rows", "mask", "indexes", "check", "media"]
+STAGES = ["ask", "structure", "rows", "mask", "check", "indexes", "media"]
 ROOT = HERE.parents[2]
 
 
@@ -59,7 +59,8 @@ def test_a_mirror_killed_in_any_stage_leaves_staging_as_it_was_and_the_next_one_
 
     for stage in STAGES:
         kill_in_stage(estate, environment, stage)
-        assert estate.seen() == before, stage
+        assert supervise.recover(estate.configuration) == 0
+        assert (estate.seen(), leftovers(estate)) == (before, []), stage
 
     mirror(estate)
     assert estate.query("SELECT count(*) FROM reader") == [(300,)]
@@ -107,6 +108,7 @@ def test_a_mirror_killed_inside_its_switch_goes_back_by_itself(
     assert done.stderr == "The mirror was killed; this host is as it was before: by SIGKILL\n"
     assert "everything is back as it was before" in done.stdout
     assert (estate.seen(), release_here(estate)) == before
+    assert leftovers(estate) == []
     assert (programs / "log").read_text().splitlines()[-1] == "systemctl restart rota-diary.service"
 
 
@@ -121,7 +123,7 @@ def test_a_switch_that_nobody_could_undo_at_once_is_undone_later(
     done = run(estate, environment, "recover")
 
     assert done.returncode == 0
-    assert estate.seen() == before
+    assert (estate.seen(), leftovers(estate)) == (before, [])
     assert run(estate, environment, "recover").stdout == ""
 
 
@@ -156,10 +158,14 @@ def test_a_program_that_fails_in_the_switch_is_named_and_everything_goes_back(es
     before = (estate.seen(), release_here(estate))
     (programs / "fail").write_text("systemctl restart")
 
+    kept = "library_before_20260101T000000Z"  # by a restore
+    estate.query(f'CREATE DATABASE "{kept}"', database="postgres")
+
     with pytest.raises(ProgramFailed, match="systemctl restart rota-diary.service ended with 1: no such luck"):
         mirror(estate)
 
     assert (estate.seen(), release_here(estate)) == before
+    assert leftovers(estate) == [kept]
 
 
 def test_a_service_that_does_not_become_ready_brings_the_old_content_back(estate: Estate, programs: Path) -> None:
@@ -215,7 +221,7 @@ def test_a_connection_cut_in_the_middle_of_the_rows_leaves_staging_as_it_was(est
             mirror(estate, lines)
 
     assert lines[-1] == "rows …"
-    assert estate.seen() == before
+    assert (estate.seen(), leftovers(estate)) == (before, [])
 
 
 def test_two_mirrors_at_once_do_not_meet(estate: Estate) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import string
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,10 +14,10 @@ from psycopg import sql
 
 from rota.adapters import postgres
 from rota.adapters.postgres import Connection, Server
-from rota.core import masking
 from rota.core.masking import Column, MaskedColumn, MaskedTable, Rule, RulesDoNotFit, plan
-from rota.packs.mirror.mirroring import prepare_masking
-from tests.agent.mirror.conftest import ensure_role
+from rota.packs.mirror import statements
+from rota.packs.mirror.mirroring import SESSION
+from tests.agent.mirror.conftest import GUEST, ensure_role
 
 NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=5)
 SCHEMAS = st.dictionaries(NAMES, st.sets(NAMES, min_size=1, max_size=4), max_size=4)
@@ -104,7 +105,7 @@ def test_names_are_quoted_and_expressions_are_taken_as_they_are() -> None:
     column = Column("public", 'a"; DROP TABLE x; --', "select", "text")
     table = MaskedTable("public", column.table, column.table, (MaskedColumn(column, "repeat('%s {x}', 2)"),))
 
-    assert masking.update_statement(table).as_string(None) == (
+    assert statements.update(table).as_string(None) == (
         'UPDATE ONLY "public"."a""; DROP TABLE x; --" SET "select" = (repeat(\'%s {x}\', 2))'
     )
 
@@ -112,15 +113,22 @@ def test_names_are_quoted_and_expressions_are_taken_as_they_are() -> None:
 @pytest.fixture
 def session(clusters: tuple[Server, Server]) -> Iterator[Connection]:
     """A session that can mask, in a database without tables."""
-    ensure_role(clusters[1])
-    with postgres.connect("postgres", clusters[1]) as connection:
-        prepare_masking(connection, "library", "0" * 64)
+    ensure_role(clusters[1], GUEST)
+    with postgres.connect(
+        "postgres", replace(clusters[1], user=GUEST, system_user=GUEST), settings=SESSION
+    ) as connection:
+        use_key(connection, "0")
+        connection.execute(statements.CREATE_DIGEST.encode())
         yield connection
+
+
+def use_key(session: Connection, digit: str) -> None:
+    session.execute("SELECT set_config(%s, %s, false)", (statements.SETTING, digit * 64))
 
 
 def masked(session: Connection, column: Column, rule: str, values: list[str]) -> list[Any]:
     """What the rule makes of these values."""
-    expression = masking.value(MaskedColumn(column, rule))
+    expression = statements.value(MaskedColumn(column, rule))
     query = sql.SQL("SELECT {} FROM unnest({}::text[]) WITH ORDINALITY AS given({}, n) ORDER BY n").format(
         expression, sql.Literal(values), sql.Identifier(column.name)
     )
@@ -144,8 +152,7 @@ def test_equal_values_stay_equal_others_differ_and_none_survives(
 def test_another_key_makes_other_values_of_everything(session: Connection) -> None:
     column = text("reader", "value")
     before = [masked(session, column, rule, ["a@b.example"]) for rule in MASKING_RULES]
-    session.execute("RESET ROLE")
-    prepare_masking(session, "library", "1" * 64)
+    use_key(session, "1")
 
     after = [masked(session, column, rule, ["a@b.example"]) for rule in MASKING_RULES]
 
@@ -163,7 +170,7 @@ def test_a_masked_value_is_the_keyed_sha_256_and_null_stays_null(session: Connec
     assert masked(session, text("r", "value", length=20), Rule.HASH, ["a@b.example"]) == [digest[:20]]
     number = int(digest[:12], 16) % 10**12
     assert masked(session, column, Rule.PHONE, ["a@b.example"]) == [f"+999{number:012d}"]
-    assert session.execute(f"SELECT {masking.DIGEST}(NULL)".encode()).fetchone() == (None,)
+    assert session.execute(f"SELECT {statements.DIGEST}(NULL)".encode()).fetchone() == (None,)
 
 
 @pytest.mark.parametrize("type_name", ["uuid", "bytea", "bigint", "integer"])
@@ -171,7 +178,7 @@ def test_hashes_of_other_types_stay_of_their_type(session: Connection, type_name
     column = Column("public", "reader", "value", type_name)
     query = sql.SQL("SELECT pg_typeof({})::text FROM (SELECT 'x' AS value) AS given")
 
-    kind = session.execute(query.format(masking.value(MaskedColumn(column, Rule.HASH))))
+    kind = session.execute(query.format(statements.value(MaskedColumn(column, Rule.HASH))))
 
     assert kind.fetchone() == (type_name,)
 
@@ -196,7 +203,7 @@ def test_addresses_in_running_text_are_replaced(session: Connection, before: str
 def test_documents_stay_documents_when_addresses_in_them_are_replaced(
     session: Connection, type_name: str, before: str
 ) -> None:
-    expression = masking.value(MaskedColumn(Column("public", "run", "value", type_name), Rule.TEXT))
+    expression = statements.value(MaskedColumn(Column("public", "run", "value", type_name), Rule.TEXT))
     for ascii_only in ("true", "false"):
         document = json.dumps({"says": before}, ensure_ascii=ascii_only == "true")
         query = sql.SQL("SELECT {} FROM (SELECT {}::{} AS value) AS given").format(
@@ -206,3 +213,34 @@ def test_documents_stay_documents_when_addresses_in_them_are_replaced(
         assert row is not None
         assert set(row[0]) == {"says"}
         assert not re.search(r"a@a\.a", row[0]["says"])
+
+
+TYPES = [
+    ("text[]", "ARRAY['x', 'a@b.example']"),
+    ("xml", "'<a>a@b.example</a>'::xml"),
+    ("tsvector", "to_tsvector('simple', 'a@b.example')"),
+    ("mail", "'a@b.example'::mail"),
+    ("mail[]", "ARRAY['a@b.example'::mail]"),
+    ("json", r"""'{"says": "a\u0040b\u002eexample"}'::json"""),
+    ("json[]", r"""ARRAY['{"says": "a\u0040b.example"}'::json]"""),
+    ("bytea", "'a@b.example'::bytea"),
+]
+
+
+@pytest.mark.parametrize(("type_name", "expression"), TYPES)
+def test_an_address_is_found_in_a_kept_column_of_any_type_that_can_hold_words(
+    clusters: tuple[Server, Server], type_name: str, expression: str
+) -> None:
+    column = Column("pg_temp", "reader", "value", type_name)
+    assert plan({"pg_temp.reader": {"value": "keep"}}, [column]).watched == (column,)
+    with postgres.connect("postgres", clusters[1], settings=SESSION) as superuser:
+        superuser.execute("CREATE DOMAIN pg_temp.mail AS text")
+        superuser.execute(f"SET search_path = pg_temp; CREATE TABLE reader AS SELECT {expression} AS value".encode())
+        superuser.execute("INSERT INTO reader VALUES (NULL)")
+
+        assert superuser.execute(statements.residue(column)).fetchone() == (1,)
+
+
+@pytest.mark.parametrize("type_name", ["bigint", "integer[]", "timestamp with time zone", "uuid", "inet"])
+def test_what_can_hold_no_words_is_not_looked_through(type_name: str) -> None:
+    assert plan({"a": {"b": "keep"}}, [Column("public", "a", "b", type_name)]).watched == ()

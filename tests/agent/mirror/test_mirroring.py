@@ -163,16 +163,23 @@ def test_sql_that_the_database_refuses_is_named_with_its_table(estate: Estate) -
         mirror(estate)
 
 
-def test_what_a_failed_mirror_left_is_removed_by_the_next(estate: Estate) -> None:
+def test_a_failed_mirror_leaves_nothing_behind(estate: Estate) -> None:
     estate.query("UPDATE book SET title = 'someone@library.example' WHERE id = 7", estate.there)
+
     with pytest.raises(StillUnmasked):
         mirror(estate)
-    assert leftovers(estate)
-    estate.query("UPDATE book SET title = 'Book 7' WHERE id = 7", estate.there)
+
+    assert leftovers(estate) == []
+    assert list((estate.folder / "work").iterdir()) == []
+
+
+def test_a_mirror_leaves_alone_what_a_restore_put_aside(estate: Estate) -> None:
+    kept = "library_before_20260101T000000Z"
+    estate.query(f'CREATE DATABASE "{kept}"', database="postgres")
 
     mirror(estate)
 
-    assert leftovers(estate) == []
+    assert leftovers(estate) == [kept]
 
 
 @pytest.mark.parametrize("said", ["production", "backup", "", "Staging", "staging production"])

@@ -15,7 +15,7 @@ from rota.adapters.postgres import Server
 from rota.core import masking
 from rota.core.masking import Column, Rule, RulesDoNotFit
 from rota.packs.mirror.structure import read_columns
-from tests.agent.mirror.conftest import HERE, SOURCES, reachable_folder
+from tests.agent.mirror.conftest import HERE, SOURCES, let_anybody_in, reachable_folder
 from tests.agent.neighbours import postgres_cluster
 
 RULES_FILE = HERE.parents[2] / "group_vars" / "all" / "masking.yml"
@@ -25,17 +25,10 @@ RULES_FILE = HERE.parents[2] / "group_vars" / "all" / "masking.yml"
 def columns() -> Iterator[list[Column]]:
     """The columns that the diary's migrations make."""
     with reachable_folder() as folder, postgres_cluster(folder) as server:
-        let_anybody_in(server, folder / "cluster" / "data" / "pg_hba.conf")
+        let_anybody_in(server)
         migrate(server, folder)
         with postgres.connect("postgres", server) as connection:
             yield read_columns(connection)
-
-
-def let_anybody_in(server: Server, rules: Path) -> None:
-    """The migrations run as whoever runs the tests."""
-    rules.write_text("local all all trust\n")
-    with postgres.connect("postgres", server) as connection:
-        connection.execute("SELECT pg_reload_conf()")
 
 
 def migrate(server: Server, folder: Path) -> None:

@@ -6,11 +6,12 @@ peer authentication. Root becomes the system user of `Server` for that: no passw
 
 import os
 import pwd
+import re
 import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +26,9 @@ from rota.core.fingerprint import Fingerprint as Fingerprint
 STAMP = "%Y%m%dT%H%M%SZ"
 LONGEST_NAME = 63  # bytes: NAMEDATALEN - 1
 SCRATCH = "_scratch_"
-BEFORE = "_before_"
+BEFORE = "_before_"  # put aside by a restore, for who regrets it
+REPLACED = "_replaced_"  # put aside by a mirror, until it has proven itself
+HOLDER_GONE = "2s"  # how long a server may take to notice that a restore was killed
 
 # A row's text depends on these, so both sides of a comparison must have them alike.
 FINGERPRINT_SETTINGS = {
@@ -75,9 +78,16 @@ QUOTED_LISTS = {"local_preload_libraries", "search_path", "session_preload_libra
 
 DATABASE_PRIVILEGES = """
 SELECT r.rolname, a.privilege_type, a.is_grantable
-FROM pg_database d, aclexplode(d.datacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
+     LEFT JOIN pg_roles r ON r.oid = a.grantee
 WHERE d.datname = %s
 """
+
+# What PostgreSQL puts in quotes after one of these is a name; after anything else it may be a value of a row.
+NAMED = {
+    "column", "constraint", "database", "domain", "encoding", "extension", "function", "host", "index", "language",
+    "relation", "role", "schema", "sequence", "server", "socket", "table", "trigger", "type", "user", "view",
+}  # fmt: skip
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
@@ -152,8 +162,13 @@ def restore_command(database: str, *, owners: bool = True, options: Sequence[str
     ]  # fmt: skip
 
 
-def connect(database: str, server: Server = LOCAL, *, autocommit: bool = True) -> Connection:
-    """A connection whose session bears Rota's name. Raises `NoConnection`."""
+def connect(
+    database: str, server: Server = LOCAL, *, autocommit: bool = True, settings: Mapping[str, str] | None = None
+) -> Connection:
+    """A connection whose session bears Rota's name. Raises `NoConnection`.
+
+    `settings` hold from the first moment, and before what a database or a role was given by `ALTER … SET`.
+    """
     try:
         with _as_system_user(server):
             return psycopg.connect(
@@ -163,6 +178,7 @@ def connect(database: str, server: Server = LOCAL, *, autocommit: bool = True) -
                 user=server.user,
                 autocommit=autocommit,
                 application_name="rota",
+                options=_options(settings) if settings else None,
             )
     except psycopg.OperationalError as error:
         raise NoConnection(f"{database!r}: {' '.join(str(error).split())}") from error
@@ -170,7 +186,7 @@ def connect(database: str, server: Server = LOCAL, *, autocommit: bool = True) -
 
 def start(command: Sequence[str], server: Server = LOCAL, **streams: Any) -> subprocess.Popen[bytes]:
     """Start a PostgreSQL program as the system user, without a shell; `streams` are Popen's stdin, stdout, stderr."""
-    environment = {**os.environ, **server.settings(), "PGAPPNAME": "rota"}
+    environment = {**os.environ, **server.settings(), "PGAPPNAME": "rota", "LC_ALL": "C.UTF-8"}
     # The program runs from / because its user may not enter our working folder.
     return subprocess.Popen(command, env=environment, cwd="/", **_identity(server), **streams)
 
@@ -232,33 +248,97 @@ def restore_into(
         return
 
 
+def run(command: Sequence[str], server: Server = LOCAL, **streams: Any) -> None:
+    """Run a PostgreSQL program to its end. Raises `ProgramFailed` with its reasons."""
+    with _running(command, server, **streams):
+        return
+
+
+def reasons(said: str) -> str:
+    """The errors among a PostgreSQL program's or server's words, without anything that may be a value of a row.
+
+    Details and contexts quote whole rows, and some errors the value they could not read.
+    """
+    errors = [line.strip() for line in said.splitlines() if re.search(r"\b(error|ERROR|FATAL):", line)]
+    return "; ".join(without_values(line) for line in errors) or "it did not say why"
+
+
+def without_values(message: str) -> str:
+    """One error message, its quoted values and what looks like a mail address cut out."""
+    message = re.sub(r': ".*', ": …", message)
+    message = re.sub(r'(\w*) ?"[^"]*"', lambda found: found[0] if found[1] in NAMED else f"{found[1]} …", message)
+    return re.sub(r"\S+@\S+", "…", message)
+
+
 @contextmanager
-def restoring(name: str, server: Server = LOCAL) -> Iterator[None]:
-    """Hold the one place for restores of `name`; frees itself when its holder dies. Drops what dead ones left."""
+def restoring(name: str, server: Server = LOCAL) -> Iterator[Connection]:
+    """Hold the one place for restores of `name`; frees itself when its holder dies. Drops what dead ones left.
+
+    Yields the session that holds it. Raises `RestoreUnderWay`.
+    """
     with connect("postgres", server) as connection:
-        if not _value(connection, "SELECT pg_try_advisory_lock(hashtext('rota restore'), hashtext(%s))", name):
-            raise RestoreUnderWay(repr(name))
+        connection.execute(f"SET lock_timeout = '{HOLDER_GONE}'".encode())
+        try:
+            connection.execute("SELECT pg_advisory_lock(hashtext('rota restore'), hashtext(%s))", (name,))
+        except psycopg.errors.LockNotAvailable as error:
+            raise RestoreUnderWay(repr(name)) from error
+        connection.execute("RESET lock_timeout")
         for leftover in scratches(name, server):
             drop_scratch(leftover, server)
-        yield
+        yield connection
 
 
-def create_scratch(name: str, now: datetime, server: Server = LOCAL) -> str:
-    """Make the empty database in which `name` will be restored, and return its own name."""
+def create_scratch(
+    name: str,
+    now: datetime,
+    server: Server = LOCAL,
+    *,
+    role: str | None = None,
+    session: Connection | None = None,
+) -> str:
+    """Make the empty database in which `name` will be restored, and return its own name.
+
+    Given a `role`, the database is lent to it: it may do there what an owner may, but let others in, and nobody else
+    but superusers may enter. Made by `session`, the one that `restoring` yields, it is there or not before the place
+    is free, whenever its maker is killed.
+    """
     scratch = f"{name}{SCRATCH}{now.strftime(STAMP)}"
     _require_short(scratch)
-    with connect("postgres", server) as connection:
-        connection.execute(_create_statement(connection, name, scratch))
+    with nullcontext(session) if session else connect("postgres", server) as connection:
+        create = _create_statement(connection, name, scratch)
+        if role is None:
+            connection.execute(create)
+        else:
+            _create_lent(connection, create, scratch, role)
+    if role is not None:
+        _give_public(scratch, role, server)
     return scratch
 
 
-def swap(scratch: str, name: str, now: datetime, server: Server = LOCAL, *, keep: int = 1) -> str | None:
+def hand_over(scratch: str, role: str, owner: str, server: Server = LOCAL) -> None:
+    """Give all that is in a scratch database from `role`, to which it was lent, to `owner`, and leave `role` nothing.
+
+    The database itself goes to the owner when it is swapped in. The superuser who does this runs nothing of what is
+    in it, and finds no function there by its bare name.
+    """
+    lent, given = sql.Identifier(role), sql.Identifier(owner)
+    with connect(scratch, server, autocommit=False, settings={"search_path": ""}) as connection:
+        if role != owner:
+            connection.execute(sql.SQL("REASSIGN OWNED BY {} TO {}").format(lent, given))
+            connection.execute(sql.SQL("DROP OWNED BY {}").format(lent))
+        connection.execute("ALTER SCHEMA public OWNER TO pg_database_owner")
+        connection.commit()
+
+
+def swap(
+    scratch: str, name: str, now: datetime, server: Server = LOCAL, *, keep: int = 1, aside: str = BEFORE
+) -> str | None:
     """Make the database `scratch` become `name`, in one transaction that ends the sessions of both.
 
     What was `name` is kept as the returned `NAME_before_TIMESTAMP`, `None` where there was none; older ones than
     the newest `keep` are dropped. The new database takes over owner, settings and privileges of the old.
     """
-    before = f"{name}{BEFORE}{now.strftime(STAMP)}"
+    before = f"{name}{aside}{now.strftime(STAMP)}"
     _require_short(before)
     with connect("postgres", server, autocommit=False) as connection:
         existing = name in databases(server)
@@ -266,14 +346,14 @@ def swap(scratch: str, name: str, now: datetime, server: Server = LOCAL, *, keep
             _take_over_properties(connection, name, scratch)
         with _sessions_ending([name, scratch], server):
             _rename_pair(connection, scratch, name, before if existing else None)
-    for old in kept(name, server)[keep:]:
+    for old in kept(name, server, aside=aside)[keep:]:
         drop_scratch(old, server)
     return before if existing and keep > 0 else None
 
 
 def drop_scratch(scratch: str, server: Server = LOCAL) -> None:
     """Drop a database made by `create_scratch` or put aside by `swap`; refuses any other."""
-    if SCRATCH not in scratch and BEFORE not in scratch:
+    if not any(word in scratch for word in (SCRATCH, BEFORE, REPLACED)):
         raise ValueError(f"{scratch!r} is neither a scratch database nor one put aside")
     with connect("postgres", server) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(scratch)))
@@ -291,9 +371,15 @@ def scratches(name: str, server: Server = LOCAL) -> list[str]:
     return sorted((one for one in databases(server) if one.startswith(name + SCRATCH)), reverse=True)
 
 
-def kept(name: str, server: Server = LOCAL) -> list[str]:
+def kept(name: str, server: Server = LOCAL, *, aside: str = BEFORE) -> list[str]:
     """The databases that earlier swaps put aside, newest first."""
-    return sorted((one for one in databases(server) if one.startswith(name + BEFORE)), reverse=True)
+    return sorted((one for one in databases(server) if one.startswith(name + aside)), reverse=True)
+
+
+def _options(settings: Mapping[str, str]) -> str:
+    """The settings as libpq's `options`, in which a backslash takes the meaning from a blank."""
+    quoted = {name: value.replace("\\", "\\\\").replace(" ", "\\ ") for name, value in settings.items()}
+    return " ".join(f"-c {name}={value}" for name, value in quoted.items())
 
 
 def _value(connection: Connection, query: str, *parameters: object) -> Any:
@@ -326,6 +412,20 @@ def _create_statement(connection: Connection, name: str, scratch: str) -> sql.Co
     return sql.SQL("CREATE DATABASE {} TEMPLATE template0 {}").format(sql.Identifier(scratch), options)
 
 
+def _create_lent(connection: Connection, create: sql.Composed, scratch: str, role: str) -> None:
+    """Make a database that at no moment anybody but superusers and the role can enter."""
+    database, lent = sql.Identifier(scratch), sql.Identifier(role)
+    connection.execute(create + sql.SQL(" CONNECTION LIMIT 0"))  # which superusers alone do not heed
+    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(database))
+    connection.execute(sql.SQL("GRANT ALL ON DATABASE {} TO {}").format(database, lent))
+    connection.execute(sql.SQL("ALTER DATABASE {} CONNECTION LIMIT -1").format(database))
+
+
+def _give_public(scratch: str, role: str, server: Server) -> None:
+    with connect(scratch, server) as connection:
+        connection.execute(sql.SQL("ALTER SCHEMA public OWNER TO {}").format(sql.Identifier(role)))
+
+
 def _take_over_properties(connection: Connection, name: str, scratch: str) -> None:
     """What belongs to a database and is in no dump: its owner, privileges and `ALTER DATABASE … SET`."""
     target = sql.Identifier(scratch)
@@ -338,8 +438,7 @@ def _take_over_properties(connection: Connection, name: str, scratch: str) -> No
         new = sql.SQL(value) if setting in QUOTED_LISTS else sql.Literal(value)
         connection.execute(change.format(whose, target, sql.Identifier(setting), new))
     privileges = connection.execute(DATABASE_PRIVILEGES, (name,)).fetchall()
-    if privileges:
-        connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(target))
+    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(target))
     for grantee, privilege, grantable in privileges:
         to = sql.Identifier(grantee) if grantee else sql.SQL("PUBLIC")
         option = sql.SQL(" WITH GRANT OPTION" if grantable else "")
@@ -395,8 +494,8 @@ def _running(command: Sequence[str], server: Server, **streams: Any) -> Iterator
                 raise
         if program.returncode:
             said.seek(0)
-            words = said.read().decode(errors="replace").strip()
-            raise ProgramFailed(f"{command[0]} exited with {program.returncode}: {words}")
+            words = said.read().decode(errors="replace")
+            raise ProgramFailed(f"{command[0]} exited with {program.returncode}: {reasons(words)}")
 
 
 def _identity(server: Server) -> dict[str, Any]:

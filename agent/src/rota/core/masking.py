@@ -1,4 +1,4 @@
-"""Masking: which rule holds for which column of a mirrored database, and the SQL that carries it out.
+"""Masking: which rule holds for which column of a mirrored database, and what it makes of a value, as text.
 
 A rule is one of `Rule`, or a SQL expression over the columns of its table. Every column has one: a schema with a
 column nobody decided about, and a rule for a column that does not exist, are both refused.
@@ -9,25 +9,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from psycopg import sql
-
 from rota.core.errors import RotaError
 
 Rules = Mapping[str, Mapping[str, str]]
 
 DOMAIN = "masked.invalid"  # RFC 2606: this top level never exists
-SETTING = "rota.masking_key"
-DIGEST = "pg_temp.rota_masked"
 
 TEXTS = frozenset({"text", "character varying", "character", "citext"})
 DOCUMENTS = frozenset({"json", "jsonb"})
-
-# Keyed by a secret of this mirror run alone, so that equal values stay equal everywhere (unique columns unique,
-# foreign keys whole) and nobody can test guesses afterwards. The key is a session setting, never part of a statement.
-CREATE_DIGEST = f"""
-CREATE OR REPLACE FUNCTION {DIGEST}(value text) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE AS
-$$ SELECT encode(sha256(convert_to(current_setting('{SETTING}') || value, 'UTF8')), 'hex') $$
-"""
+# Types whose values can hold no address, as the catalogue calls them. Any other type is looked through.
+WORDLESS = frozenset({
+    "smallint", "integer", "bigint", "numeric", "real", "double precision", "money", "oid", "boolean", "uuid",
+    "date", "time without time zone", "time with time zone", "interval",
+    "timestamp without time zone", "timestamp with time zone", "inet", "cidr", "macaddr", "macaddr8",
+})  # fmt: skip
 
 # An address in running text. The domain must have a dot: user@host of a log is no mail address.
 ADDRESS = r"[[:alnum:]._%+-]+@[[:alnum:]-]+(\.[[:alnum:]-]+)+"
@@ -223,7 +218,7 @@ def table(label: str, columns: Sequence[MaskedColumn]) -> MaskedTable:
 
 def is_watched(masked: MaskedColumn) -> bool:
     """Whether an address found there afterwards is a fault. Who wrote SQL took the decision for that column."""
-    return masked.column.type in TEXTS | DOCUMENTS and not is_expression(masked.rule)
+    return masked.column.type.removesuffix("[]") not in WORDLESS and not is_expression(masked.rule)
 
 
 HASHES = {
@@ -252,49 +247,6 @@ def template(masked: MaskedColumn) -> str:
         Rule.HASH: f"left({{digest}}, {min(column.length or 32, 32)})",
     }[Rule(rule)]
     return f"CASE WHEN {{column}} = '' THEN '' ELSE {made} END"
-
-
-def value(masked: MaskedColumn) -> sql.Composable:
-    """The SQL expression of a masked value."""
-    if is_expression(masked.rule):
-        return sql.SQL("({})").format(sql.SQL(masked.rule))
-    name = sql.Identifier(masked.column.name)
-    digest = sql.SQL("{}({}::text)").format(sql.SQL(DIGEST), name)
-    # Braces of the patterns are none: the templates above contain only these two fields.
-    return sql.SQL(template(masked)).format(digest=digest, column=name)
-
-
-def update_statement(masked: MaskedTable) -> sql.Composed:
-    """The one UPDATE that masks a table. A partitioned table hands it on; any other leaves its heirs alone."""
-    assignments = [sql.SQL("{} = {}").format(sql.Identifier(one.column.name), value(one)) for one in masked.columns]
-    return sql.SQL("UPDATE {only}{table} SET {assignments}").format(
-        only=sql.SQL("" if masked.partitioned else "ONLY "),
-        table=sql.Identifier(masked.schema, masked.name),
-        assignments=sql.SQL(", ").join(assignments),
-    )
-
-
-def rewrite_statement(masked: MaskedTable) -> sql.Composed:
-    """What removes the old rows from the table's file: an UPDATE alone leaves them there, readable to who looks."""
-    return sql.SQL("VACUUM (FULL) {}").format(sql.Identifier(masked.schema, masked.name))
-
-
-def count_statement(masked: MaskedTable) -> sql.Composed:
-    """How many rows have a value in each masked column, in the order of the columns."""
-    counts = [sql.SQL("count({})").format(sql.Identifier(one.column.name)) for one in masked.columns]
-    return sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(counts), sql.Identifier(masked.schema, masked.name))
-
-
-def residue_statement(column: Column) -> sql.Composed:
-    """How many rows of a watched column hold a mail address that masking did not make."""
-    # The first test is cheap and spares nearly every row the second.
-    return sql.SQL(
-        "SELECT count(*) FROM {table} WHERE {column}::text LIKE '%@%' AND {column}::text ~ {pattern}"
-    ).format(
-        table=sql.Identifier(column.schema, column.table),
-        column=sql.Identifier(column.name),
-        pattern=sql.Literal(FOREIGN_ADDRESS),
-    )
 
 
 def reported(masked: MaskedTable, counts: Sequence[int]) -> list[Masked]:

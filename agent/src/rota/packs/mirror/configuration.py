@@ -63,6 +63,7 @@ class Destination:
     work: Path = Path("/var/lib/rota/mirror")
     release: Path = Path("/opt/rota")
     server: Server = field(default_factory=Server)
+    scratch_role: str = "rota-scratch"  # a system user and PostgreSQL role that owns nothing but what is not masked yet
     compression: str = "none"
     jobs: int = 2
     service: str = ""

@@ -7,9 +7,9 @@ import os
 import secrets
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -17,10 +17,11 @@ import psycopg
 from psycopg import sql
 
 from rota.adapters import postgres
+from rota.adapters.postgres import Server
 from rota.core import masking
 from rota.core.errors import RotaError
-from rota.core.masking import Masked, MaskedTable, Plan
-from rota.packs.mirror import media, source, switch
+from rota.core.masking import Column, Masked, MaskedTable, Plan
+from rota.packs.mirror import media, source, statements, switch
 from rota.packs.mirror.configuration import Destination
 from rota.packs.mirror.progress import Progress, size
 from rota.packs.mirror.requests import Ask
@@ -29,6 +30,7 @@ from rota.packs.mirror.structure import Rows, Shape, count_rows, read_columns, s
 
 ENVIRONMENT_FILE = Path("/etc/rota/environment")
 DESTINATIONS = frozenset({"staging", "development"})
+SESSION = {"search_path": "public", "row_security": "off", "bytea_output": "escape"}
 MARGIN = 2.2  # the scratch grows to twice its size while it is masked
 
 
@@ -86,44 +88,52 @@ def mirror(destination: Destination, progress: Progress, now: datetime) -> Resul
     """Copy, mask, check and switch. Raises `RotaError`; then this host is as it was."""
     require_destination()
     prepare_folder(destination)
-    with postgres.restoring(destination.database, destination.server):
+    with postgres.restoring(destination.database, destination.server) as session:
         switch.recover(destination, now)
         clear(destination)
         require_provisioned(destination)
-        result = Result()
-        with progress.stage("ask") as stage:
-            about, plan = ask(destination)
-            stage.words = f"release {about.release or 'none'}, database of {size(about.database_bytes)}"
-        scratch = create_scratch(destination, about.extensions, now)
-        copy_database(destination, scratch, shape(about.columns), progress, result)
-        mask_database(destination, scratch, plan, progress, result)
-        finish_database(destination, scratch, plan, progress)
-        copy_media(destination, progress, result)
-        copy_release(destination, about.release, progress, result)
-        with progress.stage("switch") as stage:
-            switch.switch(destination, scratch, about.release, now)
-            stage.words = "in use and ready"
-        forget(destination)
+        try:
+            return make(destination, session, progress, now)
+        finally:
+            clear(destination)
+
+
+def make(destination: Destination, session: postgres.Connection, progress: Progress, now: datetime) -> Result:
+    """Each stage of the mirror in turn; who calls removes what they leave."""
+    result = Result()
+    with progress.stage("ask") as stage:
+        about, plan = ask(destination)
+        stage.words = f"release {about.release or 'none'}, database of {size(about.database_bytes)}"
+    scratch = create_scratch(destination, session, about.extensions, now)
+    copy_database(destination, scratch, shape(about.columns), progress, result)
+    mask_database(destination, scratch, plan, progress, result)
+    check_database(destination, scratch, plan, shape(about.columns), progress)
+    finish_database(destination, scratch, progress)
+    copy_media(destination, progress, result)
+    copy_release(destination, about.release, progress, result)
+    with progress.stage("switch") as stage:
+        switch.switch(destination, scratch, about.release, now)
+        stage.words = "in use and ready"
     return result
 
 
 def prepare_folder(destination: Destination) -> None:
-    """The working folder: its files are for root and PostgreSQL alone."""
+    """The working folder: its files are for root and the scratch's role alone."""
     destination.work.mkdir(mode=0o755, parents=True, exist_ok=True)
 
 
 def clear(destination: Destination) -> None:
-    """Remove the folders that an earlier mirror left behind; its scratch databases are gone already."""
+    """Remove what a mirror has left beside what is in use, but for what an unproven switch would need to go back."""
+    for scratch in postgres.scratches(destination.database, destination.server):
+        postgres.drop_scratch(scratch, destination.server)
+    structure_file(destination).unlink(missing_ok=True)
+    if switch.journal(destination).exists():
+        return
     media.remove(media.beside(destination.media))
     for part in (destination.release / "releases").glob(".*.mirror"):
         media.remove(part)
-
-
-def forget(destination: Destination) -> None:
-    """Remove what the mirror has replaced."""
-    clear(destination)
-    for before in postgres.kept(destination.database, destination.server):
-        postgres.drop_scratch(before, destination.server)
+    for replaced in postgres.kept(destination.database, destination.server, aside=postgres.REPLACED):
+        postgres.drop_scratch(replaced, destination.server)
 
 
 def require_provisioned(destination: Destination) -> None:
@@ -160,26 +170,41 @@ def copy_database(
     with progress.stage("structure"):
         fetch_structure(destination)
         restore_structure(destination, scratch, "pre-data")
-        with postgres.connect(scratch, destination.server) as connection:
-            if shape(read_columns(connection)) != shape_there:
-                raise StructureChanged("production was probably deployed to meanwhile")
+        with enter(destination, scratch) as connection:
+            require_shape(connection, shape_there)
     with progress.stage("rows") as stage:
         compressed = destination.compression == "zstd"
         with source.rows(destination.source, compressed=compressed, progress=stage.moved) as arriving:
-            options = [*as_owner(destination), "--section=data"]
-            postgres.restore_into(scratch, arriving.stream, destination.server, owners=False, options=options)
+            guest = as_guest(destination)
+            postgres.restore_into(scratch, arriving.stream, guest, owners=False, options=["--section=data"])
         require_rows(destination, scratch, arriving.rows)
         result.counts |= {"tables": len(arriving.rows), "rows": sum(arriving.rows.values())}
         result.counts["database_bytes"] = arriving.received
         stage.words = f"{result.counts['rows']} in {len(arriving.rows)} tables, {size(arriving.received)} received"
 
 
-def create_scratch(destination: Destination, extensions: Iterable[str], now: datetime) -> str:
-    """An empty database of the service's role, with production's extensions, which only a superuser may make."""
-    scratch = postgres.create_scratch(destination.database, now, destination.server)
-    give = sql.SQL("ALTER DATABASE {} OWNER TO {}")
-    with postgres.connect("postgres", destination.server) as connection:
-        connection.execute(give.format(sql.Identifier(scratch), sql.Identifier(destination.owner)))
+def as_guest(destination: Destination) -> Server:
+    """The server as the scratch's role sees it, which owns nothing else: what a dump contains never runs as more.
+
+    It logs in as that role, for a role taken on by a superuser can be put off by any function of the dump. And it is
+    not the service's, which is kept out of the scratch as long as anything there is unmasked.
+    """
+    return replace(destination.server, user=destination.scratch_role, system_user=destination.scratch_role)
+
+
+def enter(destination: Destination, scratch: str, **settings: str) -> postgres.Connection:
+    """A session in the scratch that sees all rows or fails, and finds nothing of the dump before PostgreSQL's own."""
+    return postgres.connect(scratch, as_guest(destination), settings=SESSION | settings)
+
+
+def create_scratch(
+    destination: Destination, session: postgres.Connection, extensions: Iterable[str], now: datetime
+) -> str:
+    """An empty database lent to the scratch's role, with production's extensions, which only a superuser may make."""
+    role = destination.scratch_role
+    # What an earlier dump may have made of the role, which is all it could.
+    session.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(sql.Identifier(role)))
+    scratch = postgres.create_scratch(destination.database, now, destination.server, role=role, session=session)
     with postgres.connect(scratch, destination.server) as connection:
         for name in extensions:
             create_extension(connection, name)
@@ -204,29 +229,24 @@ def fetch_structure(destination: Destination) -> None:
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
         stream.write(source.ask(destination.source, Ask.STRUCTURE))
     if os.getuid() == 0:
-        shutil.chown(file, destination.server.system_user)
-
-
-def as_owner(destination: Destination) -> list[str]:
-    """Restored objects belong to the service's role and are made by it: what a dump contains never runs as more."""
-    return [f"--role={destination.owner}"]
+        shutil.chown(file, destination.scratch_role)
 
 
 def restore_structure(destination: Destination, scratch: str, section: str) -> None:
     """Restore one section of the kept structure, with several jobs where that helps."""
     jobs = [f"--jobs={destination.jobs}"] if section == "post-data" else []
-    options = [*as_owner(destination), f"--section={section}", *jobs, str(structure_file(destination))]
+    options = [f"--section={section}", *jobs, str(structure_file(destination))]
     command = postgres.restore_command(scratch, owners=False, options=options)
-    with tempfile.TemporaryFile() as said:
-        code = postgres.start(command, destination.server, stdin=subprocess.DEVNULL, stderr=said).wait()
-        said.seek(0)
-        if code:
-            words = said.read().decode(errors="replace").strip()
-            raise postgres.ProgramFailed(f"pg_restore of {section} exited with {code}: {words}")
+    postgres.run(command, as_guest(destination), stdin=subprocess.DEVNULL)
+
+
+def require_shape(connection: postgres.Connection, shape_there: Shape) -> None:
+    if shape(read_columns(connection)) != shape_there:
+        raise StructureChanged("production was probably deployed to meanwhile")
 
 
 def require_rows(destination: Destination, scratch: str, sent: Rows) -> None:
-    with postgres.connect(scratch, destination.server) as connection:
+    with enter(destination, scratch) as connection:
         arrived = count_rows(connection)
     wrong = [name for name in sorted({*sent, *arrived}) if sent.get(name) != arrived.get(name)]
     if wrong:
@@ -236,54 +256,59 @@ def require_rows(destination: Destination, scratch: str, sent: Rows) -> None:
 
 def mask_database(destination: Destination, scratch: str, plan: Plan, progress: Progress, result: Result) -> None:
     with progress.stage("mask") as stage:
-        with postgres.connect(scratch, destination.server) as connection:
-            prepare_masking(connection, destination.owner, secrets.token_hex(32))
+        # As a setting of the connection the key is part of no statement, so it is in no log, and no session sees it.
+        with enter(destination, scratch, **{statements.SETTING: secrets.token_hex(32)}) as connection:
+            connection.execute(statements.CREATE_DIGEST.encode())
             for table in plan.tables:
                 result.masked += mask_table(connection, table)
         result.counts["masked_columns"] = len(result.masked)
         stage.words = f"{len(result.masked)} columns in {len(plan.tables)} tables"
 
 
-def prepare_masking(connection: postgres.Connection, owner: str, key: str) -> None:
-    """Give the session its key, out of reach of logs and of what other sessions can see, and the owner's rights."""
-    connection.execute("SET log_parameter_max_length = 0")
-    connection.execute("SET log_parameter_max_length_on_error = 0")
-    connection.execute("SET search_path = public")
-    connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(owner)))
-    connection.execute("SELECT set_config(%s, %s, false)", (masking.SETTING, key))
-    connection.execute(masking.CREATE_DIGEST.encode())
-
-
 def mask_table(connection: postgres.Connection, table: MaskedTable) -> list[Masked]:
-    try:
-        connection.execute(masking.update_statement(table))
-    except psycopg.Error as error:
-        raise MaskingFailed(f"{table.label}: {str(error).splitlines()[0]}") from error
-    connection.execute(masking.rewrite_statement(table))
-    counts = connection.execute(masking.count_statement(table)).fetchone()
+    with naming(table.label):
+        connection.execute(statements.update(table))
+        connection.execute(statements.rewrite(table))
+        counts = connection.execute(statements.count(table)).fetchone()
     return masking.reported(table, counts or ())
 
 
-def finish_database(destination: Destination, scratch: str, plan: Plan, progress: Progress) -> None:
-    """Indexes and keys, which also prove uniqueness and references; statistics; and a look for what was missed."""
-    with progress.stage("indexes"):
-        restore_structure(destination, scratch, "post-data")
-        with postgres.connect(scratch, destination.server) as connection:
-            connection.execute("ANALYZE")
+@contextmanager
+def naming(label: str) -> Iterator[None]:
+    """An error of the database in the block is an error of the masking of what `label` names."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise MaskingFailed(f"{label}: {postgres.without_values(str(error).splitlines()[0])}") from error
+
+
+def check_database(destination: Destination, scratch: str, plan: Plan, shape_there: Shape, progress: Progress) -> None:
+    """Look for addresses that masking missed, and for columns that came with the rows."""
     with progress.stage("check") as stage:
-        with postgres.connect(scratch, destination.server) as connection:
+        with enter(destination, scratch) as connection:
+            require_shape(connection, shape_there)
             require_masked(connection, plan)
         stage.words = f"no address left in {len(plan.watched)} columns"
 
 
+def finish_database(destination: Destination, scratch: str, progress: Progress) -> None:
+    """Indexes and keys, which also prove uniqueness and references, and statistics; then it is the service's."""
+    with progress.stage("indexes"):
+        restore_structure(destination, scratch, "post-data")
+        with enter(destination, scratch) as connection:
+            connection.execute("ANALYZE")
+        postgres.hand_over(scratch, destination.scratch_role, destination.owner, destination.server)
+
+
 def require_masked(connection: postgres.Connection, plan: Plan) -> None:
-    found = {column.label: one(connection, masking.residue_statement(column)) for column in plan.watched}
+    found = {column.label: residue(connection, column) for column in plan.watched}
     if left := [f"{label} ({rows} rows)" for label, rows in found.items() if rows]:
         raise StillUnmasked(f"{', '.join(left)}; give these columns a rule that removes them")
 
 
-def one(connection: postgres.Connection, query: sql.Composed) -> int:
-    row = connection.execute(query).fetchone()
+def residue(connection: postgres.Connection, column: Column) -> int:
+    with naming(column.label):
+        row = connection.execute(statements.residue(column)).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -4,11 +4,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
 from rota.adapters import postgres
+from rota.adapters.postgres import RestoreUnderWay
 from rota.adapters.report import Report
 from rota.core.errors import RotaError
 from rota.packs.mirror import mirroring, switch
@@ -33,7 +35,8 @@ def run(file: Path, report: Report) -> int:
     signal.signal(signal.SIGTERM, lambda *_: os.kill(worker, signal.SIGTERM))
     code = os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1])
     if code:
-        recover(file)
+        with suppress(RestoreUnderWay):  # who is at work sees to it
+            recover(file)
     if code < 0:
         raise MirrorKilled(f"by {signal.Signals(-code).name}")
     return code
@@ -59,14 +62,16 @@ def leave(number: int, _frame: FrameType | None) -> None:
 
 
 def recover(file: Path) -> int:
-    """Undo an unproven switch; raises `RestoreUnderWay` when a mirror is at work that will see to it itself."""
+    """Undo an unproven switch and remove what else an interrupted mirror left.
+
+    Raises `RestoreUnderWay` when a mirror is at work that will see to it itself.
+    """
     mirroring.require_destination()
     destination = load_destination(file)
-    if not switch.journal(destination).exists():
-        return 0
     with postgres.restoring(destination.database, destination.server):
         if switch.recover(destination, datetime.now(UTC)):
             tell("a mirror was interrupted in its switch; everything is back as it was before")
+        mirroring.clear(destination)
     return 0
 
 

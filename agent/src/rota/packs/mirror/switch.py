@@ -95,7 +95,7 @@ def switch(destination: Destination, scratch: str, release: str, now: datetime) 
 def take(destination: Destination, scratch: str, release: str, now: datetime) -> None:
     """Each line is one act. Whoever connects in between may start the service early, so the last one restarts it."""
     control_service(destination, "stop")
-    postgres.swap(scratch, destination.database, now, destination.server)
+    postgres.swap(scratch, destination.database, now, destination.server, aside=postgres.REPLACED)
     media.exchange(media.beside(destination.media), destination.media)
     use_release(destination, release)
     for command in destination.after:
@@ -132,12 +132,12 @@ def return_database(destination: Destination, before: Before, now: datetime) -> 
     name, server = destination.database, destination.server
     if database_identity(destination, name) == before.database:
         return
-    kept = postgres.kept(name, server)
-    while f"{name}{postgres.BEFORE}{now.strftime(postgres.STAMP)}" in kept:
+    kept = postgres.kept(name, server, aside=postgres.REPLACED)
+    while f"{name}{postgres.REPLACED}{now.strftime(postgres.STAMP)}" in kept:
         now += timedelta(seconds=1)  # the swap and the way back may fall into the same second
     for old in kept:
         if database_identity(destination, old) == before.database:
-            postgres.swap(old, name, now, server, keep=0)
+            postgres.swap(old, name, now, server, keep=0, aside=postgres.REPLACED)
 
 
 def use_release(destination: Destination, release: str) -> None:
