@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from provision.inventory import BrokenInventory, UnknownEnvironment, UnknownHost, UnknownInventory, load, render_hosts
+from provision.inventory import (
+    ENVIRONMENTS,
+    BrokenInventory,
+    UnknownEnvironment,
+    UnknownHost,
+    UnknownInventory,
+    load,
+    render_hosts,
+)
+from rota.core.status import Environment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -84,3 +93,7 @@ def test_the_example_has_every_environment_and_shares_the_group_vars() -> None:
 
     assert example.environments == ("development", "staging", "production", "backup")
     assert (example.folder / "group_vars").readlink() == Path("../../../group_vars")
+
+
+def test_hosts_and_the_control_side_know_the_same_environments() -> None:
+    assert tuple(Environment) == ENVIRONMENTS

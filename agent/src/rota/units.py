@@ -28,7 +28,8 @@ HOUSEKEEPING = (
 )
 OURS = re.compile(rf"{PREFIX}[a-z0-9_]+\.(service|timer|path)|{'|'.join(map(re.escape, HOUSEKEEPING))}")
 INSTALLED_IN = {".timer": "timers.target.wants", ".path": "paths.target.wants"}
-PYTHON = ("/usr/bin/python3", "-I", "-S")
+PYTHON = ("/usr/bin/python3", "-I", "-S", "-X", "utf8")
+"""Without the user's environment and site-packages; UTF-8 whatever the locale, which also spares asking it."""
 SAFE = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
 HOMES = ("/home", "/root", "/run/user")
 SAFETY_MARGIN = 60.0
@@ -160,8 +161,12 @@ def housekeeping_timer(description: str, *, after_boot: str, every: str) -> str:
 
 
 def runner_command(package: Path) -> list[str]:
-    """Start the runner from its compiled form: as a script it would be compiled anew for each run, 4 ms every time."""
-    return [*PYTHON, "-c", f"import sys; sys.path.append({str(package)!r}); from runner import main; main()"]
+    """Start the runner from its compiled form: as a script it would be compiled anew for each run, 4 ms every time.
+
+    Its folder comes first for this one import, so that no other is searched, and is taken away again.
+    """
+    loader = f"import sys; sys.path.insert(0, {str(package)!r}); from runner import main; del sys.path[0]; main()"
+    return [*PYTHON, "-c", loader]
 
 
 def runner_arguments(task: Task, agent: Agent, places: Places, *, trigger: str, unit_hash: str) -> list[str]:
