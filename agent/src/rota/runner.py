@@ -2,8 +2,8 @@
 
 Started by a unit as `/usr/bin/python3 -I -S -X utf8 -c LOADER KEY=VALUE... -- COMMAND...` (see `rota.units`):
 everything it needs is in its arguments and the unit's environment, so that it costs no more than the interpreter. For
-the same reason it imports only what is built into the interpreter (`posix` and `_signal` instead of `os` and `signal` save 5 ms)
-and writes its JSON by hand.
+the same reason it imports only what is built into the interpreter (`posix` and `_signal` instead of `os` and `signal`
+save 5 ms) and writes its JSON by hand.
 
 Who may do what in the spool. Tasks run as different users, and each runner writes its own records as its task's user:
 
