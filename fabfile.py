@@ -41,14 +41,16 @@ class RefusedHere(OperatorError):
     """This environment does not take this command"""
 
 
-def command(*, on: tuple[str, ...] = ENVIRONMENTS, refuse: dict[str, str] | None = None, **options: Any) -> Any:
+def command(
+    *, on: tuple[str, ...] = ENVIRONMENTS, refuse: dict[str, str] | None = None, called: str = "", **options: Any
+) -> Any:
     """A task that acts on the selected environment; `refuse` gives the reason by environment."""
 
     def decorate(function: Callable[..., int | None]) -> Any:
         @functools.wraps(function)
         def checked(context: Context, *args: Any, **kwargs: Any) -> None:
             with sentences():
-                environment = require_environment(function.__name__, on, refuse or {})
+                environment = require_environment(called or function.__name__, on, refuse or {})
                 inventory = load_inventory(context)
                 hosts = inventory.hosts(environment)
                 print(f"{environment}: inventory {inventory.name}, {describe(hosts)}", flush=True)
@@ -273,7 +275,15 @@ def ask(target: Target, argv: list[str]) -> int:
 # -- backups and the mirror -------------------------------------------------------------------------------------
 
 
-@command(on=("production", "staging", "development"))
+@command(
+    called="backup",
+    on=("production",),
+    refuse={
+        "staging": "nothing there is backed up; `fab restore_staging` makes it of production",
+        "development": "nothing there is backed up",
+        "backup": "it keeps the backups of production: `fab production backup` makes one",
+    },
+)
 def back_up_now(context: Context, target: Target) -> int:
     """Back up databases and media now, and wait for it."""
     from provision.ansible import run_playbook
@@ -285,22 +295,29 @@ def back_up_now(context: Context, target: Target) -> int:
     on=("development", "staging", "production"),
     help={
         "at": "the newest good one at or before this time: 2026-03-01T12:00 (UTC), or with a zone",
+        "host": "this host alone; default each host of the environment",
         "check": "change nothing, only find the backup and say whether it is whole",
         "yes-destroy-production": "do not ask; for when there is no terminal",
     },
 )
 def restore_db_from_backup(
-    context: Context, target: Target, at: str = "", yes_destroy_production: bool = False, check: bool = False
+    context: Context,
+    target: Target,
+    at: str = "",
+    host: str = "",
+    yes_destroy_production: bool = False,
+    check: bool = False,
 ) -> int:
     """Put the newest good backup in place, or --at TIME."""
-    from provision.ansible import run_playbook
+    from provision import restoring
     from provision.confirm import confirm_destruction
 
+    hosts = (target.chosen(host),) if host else target.hosts
     if not check:
-        what = f"The databases of {', '.join(target.hosts)} are about to be replaced by a backup"
+        what = f"The databases of {', '.join(hosts)} are about to be replaced by a backup"
         confirm_destruction(target.environment, what, yes=yes_destroy_production)
-    extra = {"restore_at": at, "confirmed": target.environment == "production" and not check}
-    return run_playbook(target.inventory, "restore_db", target.hosts, extra=extra, check=check)
+    confirmed = target.environment == "production"
+    return restoring.restore_db(target.inventory, hosts, at, confirmed=confirmed, check=check)
 
 
 @task(help=PREVIEW)

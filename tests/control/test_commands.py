@@ -64,6 +64,20 @@ def test_a_command_without_an_environment_says_which_there_are(name: str) -> Non
     assert "production" in answer.stderr
 
 
+@pytest.mark.parametrize(("name", "why"), [("staging", "restore_staging"), ("backup", "fab production backup")])
+def test_only_production_is_backed_up_and_the_others_say_why(name: str, why: str) -> None:
+    answer = fab(name, "backup")
+    assert answer.returncode == 2
+    assert f"{name} backup: " in answer.stderr
+    assert why in answer.stderr
+
+
+def test_a_restore_can_be_of_one_host_and_names_the_hosts_there_are() -> None:
+    answer = fab("production", "restore_db_from_backup", "--host", "absent", "--check")
+    assert answer.returncode == 2
+    assert "'absent' is no host of production; there are: production" in answer.stderr
+
+
 def test_development_takes_no_deploy_and_says_why() -> None:
     answer = fab("development", "deploy")
     assert answer.returncode == 2

@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from provision import deploying
+from provision.estate import ssh_config_of
+from provision.inventory import Inventory
 from provision.lab import Lab
 from tests.agent.waiting import wait_until
 from tests.lab.conftest import Fab
@@ -71,10 +74,14 @@ def test_a_check_says_which_backup_it_would_be_and_changes_nothing(estate: Lab, 
     assert "none at or before 2020-01-01" in refused.stdout
 
 
-def test_production_asks_and_then_gets_its_own_back(estate: Lab, fab: Fab) -> None:
+def test_production_asks_and_then_gets_its_own_back(estate: Lab, fab: Fab, inventory: Inventory) -> None:
     ask(estate, "production", "UPDATE mark SET word = 'spoilt'")
     refused = fab("production", "restore_db_from_backup", check=False)
     assert refused.returncode
+    with deploying.locked(ssh_config_of(inventory), ("production",), "ann@desk", 0):
+        refused = fab("production", "restore_db_from_backup", "--yes-destroy-production", check=False)
+    assert "Another deploy is under way" in refused.stdout
+    assert "ann@desk" in refused.stdout
     assert ask(estate, "production", "SELECT word FROM mark") == "spoilt"
     fab("production", "restore_db_from_backup", "--yes-destroy-production")
     assert ask(estate, "production", "SELECT word FROM mark") == "kept"
