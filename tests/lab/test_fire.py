@@ -1,11 +1,15 @@
 """The night production burns down: the steps of docs/backup.md, from a bare machine to a verified production."""
 
+import os
+import pty
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
 
 from provision.lab import Lab
-from tests.lab.conftest import Fab
+from tests.lab.conftest import ROOT, Fab
 
 pytestmark = pytest.mark.lab
 
@@ -17,15 +21,47 @@ def ask(lab: Lab, query: str) -> str:
     return lab.run("production", [*DIARY, query]).stdout.strip()
 
 
-def test_a_bare_machine_becomes_production_again(deployed: Lab, fab: Fab) -> None:
+def answer(environment: dict[str, str], words: list[str], *answers: str) -> str:
+    """Give a command on a terminal and type what it asks for; returns what it said."""
+    ours, its = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "fabric", *words],
+        cwd=ROOT,
+        env=environment,
+        stdin=its,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as program:
+        os.close(its)
+        os.write(ours, "".join(f"{one}\n" for one in answers).encode())
+        said, _ = program.communicate(timeout=60)
+    os.close(ours)
+    assert program.returncode == 0, said
+    return said
+
+
+def be_another_machine(lab: Lab) -> None:
+    """A bare machine has an SSH key of its own."""
+    for half in ("", ".pub"):
+        lab.run("production", ["rm", f"/etc/ssh/ssh_host_ed25519_key{half}"])
+    lab.run("production", ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/etc/ssh/ssh_host_ed25519_key"])
+    lab.run("production", ["systemctl", "restart", "ssh"])
+
+
+def test_a_bare_machine_becomes_production_again(deployed: Lab, fab: Fab, lab_environment: dict[str, str]) -> None:
     """By the time of the restore the new production may have backed up its empty self: the time of the fire counts."""
     ask(deployed, "DROP TABLE IF EXISTS burnt; CREATE TABLE burnt AS SELECT n FROM generate_series(1, 1000) AS n")
     deployed.run("production", ["install", "-o", "rota-diary", "-m", "640", "/etc/hostname", f"{MEDIA}/burnt"])
     fab("production", "backup")
     fire = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     deployed.reset("production")
+    be_another_machine(deployed)
+    assert fab("production", "provision", check=False).returncode  # SSH accepts no other key
+    answer(lab_environment, ["secrets.forget", "production"], "production")
+    answer(lab_environment, ["secrets.trust", "--host=production"], "yes")
+    assert "go on with `backup provision`" in fab("production", "provision").stdout
     for words in (
-        ("production", "provision"),
         ("backup", "provision"),
         ("production", "deploy"),
         ("production", "backup"),
@@ -37,5 +73,10 @@ def test_a_bare_machine_becomes_production_again(deployed: Lab, fab: Fab) -> Non
     assert deployed.run("production", ["cat", f"{MEDIA}/burnt"]).stdout == "production\n"
     ask(deployed, "DROP TABLE burnt")  # the mirror would refuse a table without masking rules
     deployed.run("production", ["rm", f"{MEDIA}/burnt"])
-    fab("restore_staging")
-    fab("production", "verify")
+    for words in (
+        ("staging", "provision"),
+        ("development", "provision"),
+        ("restore_staging",),
+        ("production", "verify"),
+    ):
+        fab(*words)

@@ -34,8 +34,14 @@ def promise_of_the_store() -> str:
 def promise(role: str, words: str) -> str:
     """What a role promises that a file says, as an expression."""
     steps = read_yaml(ROLES / role / "tasks/verify.yml")
-    [says] = [one["says"] for step in steps for one in step["promises"]["promises"] if words in one["promise"]]
-    return str(templar().template(trust_as_template(says)))
+    [(says, variables)] = [
+        (one["says"], step.get("vars", {}))
+        for step in steps
+        for one in step["promises"]["promises"]
+        if words in one["promise"]
+    ]
+    trusted = {name: trust_as_template(value) for name, value in variables.items()}
+    return str(templar(**trusted).template(trust_as_template(says)))
 
 
 def let_into_the_mirror(*public: str) -> str:
