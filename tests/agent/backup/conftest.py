@@ -16,11 +16,23 @@ from rota.packs.backup import configuration, sending
 from rota.packs.backup.configuration import Places, Sender, Store
 from tests.agent.neighbours import Door, make_key, mariadb_server, open_folder, postgres_cluster, ssh_server
 
+GUEST = "nobody"  # here the role of scratch databases: a user that every system has
+
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[postgres.Server]:
     with open_folder("postgres") as folder, postgres_cluster(folder) as server:
+        admit_guest(server)
         yield server
+
+
+def admit_guest(server: postgres.Server) -> None:
+    """Let a role in that may nothing, also where the tests' own user is not root and cannot become its system user."""
+    rules = Path(str(server.host)) / "data" / "pg_hba.conf"
+    rules.write_text(f"local all {GUEST} trust\n{rules.read_text()}")
+    with postgres.connect("postgres", server) as connection:
+        connection.execute(f"CREATE ROLE {GUEST} LOGIN".encode())
+        connection.execute("SELECT pg_reload_conf()")
 
 
 @pytest.fixture(scope="session")
@@ -137,6 +149,7 @@ def estate(
                 "senders": ["production"],
                 "folder": str(folder),
                 "user": getpass.getuser(),
+                "scratch_role": GUEST,
                 "keep": {"hourly": 2, "daily": 2, "weekly": 0, "monthly": 0},
             }
         },

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,8 +16,9 @@ import pytest
 from rota.adapters import borg, postgres
 from rota.packs.backup import __main__ as command_line
 from rota.packs.backup import restoring, work
-from tests.agent.backup.conftest import Estate
+from tests.agent.backup.conftest import GUEST, Estate
 from tests.agent.backup.test_keeping import damage_most_data
+from tests.agent.neighbours import open_folder
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 # More, and less compressible, than all there was before.
@@ -68,6 +70,63 @@ def test_a_database_comes_back_as_it_was_backed_up(
     assert f"what it was before is {before}" in capsys.readouterr().out
 
 
+def plant(cluster: postgres.Server, written: Path) -> None:
+    """What a hole in the application gives: code that runs whenever a row is checked, and takes whatever it can get."""
+    with postgres.connect("library", cluster) as connection:
+        connection.execute("CREATE EXTENSION pg_stat_statements")
+        connection.execute("CREATE FUNCTION check_it(int) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RETURN true; END'")
+        connection.execute("CREATE TABLE planted (n int CHECK (check_it(n)))")
+        connection.execute("INSERT INTO planted VALUES (1)")
+        connection.execute(
+            f"""CREATE OR REPLACE FUNCTION check_it(int) RETURNS bool LANGUAGE plpgsql AS $$
+            BEGIN
+                RESET ROLE;
+                RESET SESSION AUTHORIZATION;
+                COPY (SELECT current_user) TO PROGRAM 'cat > {written}';
+                RETURN true;
+            EXCEPTION WHEN insufficient_privilege THEN
+                RETURN true;
+            END $$""".encode()
+        )
+
+
+def test_code_in_a_dump_gets_no_more_than_its_scratch_in_a_drill(
+    restorable: Estate, cluster: postgres.Server, restored_by_others: Path
+) -> None:
+    plant(cluster, restored_by_others)
+    restorable.send(NOW)
+    report = work.drill(restorable.store, restorable.store_places, NOW + timedelta(minutes=1))
+    assert [item.outcome for item in report.items] == ["done"], report.items
+    assert report.counts["rows compared"] == 601
+    assert not restored_by_others.exists()
+    assert postgres.scratches("drill", cluster) == []
+
+
+def test_code_in_a_dump_gets_no_more_than_the_owner_in_a_restore(
+    restorable: Estate, cluster: postgres.Server, restored_by_others: Path
+) -> None:
+    plant(cluster, restored_by_others)
+    restorable.send(NOW)
+    with postgres.connect("postgres", cluster) as connection:
+        connection.execute(f"ALTER DATABASE library OWNER TO {GUEST}".encode())
+    assert command_line.main(words(restorable, "restore-db", "library", "--confirmed")) == 0
+    assert not restored_by_others.exists()
+    assert postgres.owner_of("library", cluster) == GUEST
+    with postgres.connect("library", replace(cluster, user=GUEST)) as connection:
+        owners = connection.execute("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'").fetchall()
+    assert owners == [(GUEST,)]
+
+
+def test_a_database_that_is_not_there_is_not_restored(
+    restorable: Estate, cluster: postgres.Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    restorable.send(NOW)
+    with postgres.connect("postgres", cluster) as connection:
+        connection.execute("ALTER DATABASE library RENAME TO another")
+    assert command_line.main(words(restorable, "restore-db", "library", "--confirmed")) == 2
+    assert "provision this host first" in capsys.readouterr().err
+
+
 def test_production_is_refused_without_confirmation(
     restorable: Estate, cluster: postgres.Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,6 +159,14 @@ def test_at_takes_the_newest_backup_not_after_that_time(restorable: Estate, clus
     assert [archive.name for archive in chosen] == ["at-2", "at-1", "at-0"]
     with pytest.raises(restoring.NoGoodBackup, match="the oldest is of"):
         restoring.candidates(archives, NOW - timedelta(hours=1))
+
+
+@pytest.fixture
+def restored_by_others() -> Iterator[Path]:
+    """A file that any user of the machine could write."""
+    with open_folder("planted") as folder:
+        folder.chmod(0o777)
+        yield folder / "written"
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -89,6 +89,9 @@ NAMED = {
     "relation", "role", "schema", "sequence", "server", "socket", "table", "trigger", "type", "user", "view",
 }  # fmt: skip
 
+# A line of `pg_restore --list` that speaks of an extension or of its comment.
+OF_EXTENSION = re.compile(r"\d+; \d+ \d+ (?P<comment>COMMENT - )?EXTENSION (?:- )?(?P<name>\S+)")
+
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 
@@ -106,6 +109,14 @@ class NameTooLong(RotaError):
 
 class RestoreUnderWay(RotaError):
     """Another restore of this database is under way."""
+
+
+class NobodyLogsIn(RotaError):
+    """Nobody can log in as this PostgreSQL role: by peer authentication it is the system's user of that name."""
+
+
+class ExtensionMissing(RotaError):
+    """A PostgreSQL extension that the database uses cannot be made here."""
 
 
 class DatabaseBusy(RotaError):
@@ -270,6 +281,51 @@ def without_values(message: str) -> str:
     return re.sub(r"\S+@\S+", "…", message)
 
 
+def as_role(role: str, server: Server = LOCAL) -> Server:
+    """The server as a role of no other rights sees it: by logging in, for a role that a superuser takes on can be put
+    off again by any function of a dump. Raises `NobodyLogsIn`.
+    """
+    try:
+        pwd.getpwnam(role)
+    except KeyError as error:
+        raise NobodyLogsIn(f"{role!r} is no user of this host") from error
+    return replace(server, user=role, system_user=role)
+
+
+def owner_of(name: str, server: Server = LOCAL) -> str:
+    """The role that owns a database. Raises `NoConnection` where there is none."""
+    with connect("postgres", server) as connection:
+        owner = _value(connection, "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", name)
+    if owner is None:
+        raise NoConnection(f"{name!r}; provision this host first, which makes it with its owner")
+    return str(owner)
+
+
+def forget_settings(role: str, session: Connection) -> None:
+    """Take back what a dump that was restored as this role may have set for its sessions, which is all it could."""
+    session.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(sql.Identifier(role)))
+
+
+def restore_as(role: Server, scratch: str, file: Path, server: Server = LOCAL, *, privileges: bool = True) -> None:
+    """Restore a dump into an empty database that was lent to `role`, and as that role.
+
+    A dump holds code of whoever filled the database, and restoring runs it. Only the extensions are made by the
+    server's own user: by their names, before anything of the dump is there. Raises `ProgramFailed`.
+    """
+    listed = _contents(file, role)
+    with connect(scratch, server) as connection:
+        for name in filter(None, map(_extension, listed)):
+            _create_extension(connection, name)
+    with tempfile.TemporaryFile() as chosen, file.open("rb") as dump:
+        chosen.write("".join(f"{line}\n" for line in listed if not OF_EXTENSION.match(line)).encode())
+        chosen.flush()
+        os.fchmod(chosen.fileno(), 0o644)  # the role opens it by the path below
+        options = ["--no-owner", *([] if privileges else ["--no-privileges"])]
+        command = restore_command(scratch, options=[*options, f"--use-list=/proc/self/fd/{chosen.fileno()}"])
+        with _running(command, role, stdin=dump, stdout=subprocess.DEVNULL, pass_fds=[chosen.fileno()]):
+            return
+
+
 @contextmanager
 def restoring(name: str, server: Server = LOCAL) -> Iterator[Connection]:
     """Hold the one place for restores of `name`; frees itself when its holder dies. Drops what dead ones left.
@@ -380,6 +436,27 @@ def _options(settings: Mapping[str, str]) -> str:
     """The settings as libpq's `options`, in which a backslash takes the meaning from a blank."""
     quoted = {name: value.replace("\\", "\\\\").replace(" ", "\\ ") for name, value in settings.items()}
     return " ".join(f"-c {name}={value}" for name, value in quoted.items())
+
+
+def _contents(file: Path, server: Server) -> list[str]:
+    """The entries of a dump, one line each, as `pg_restore --use-list` takes them."""
+    with tempfile.TemporaryFile() as out, file.open("rb") as dump:
+        with _running(["pg_restore", "--list"], server, stdin=dump, stdout=out):
+            pass
+        out.seek(0)
+        return out.read().decode(errors="surrogateescape").splitlines()
+
+
+def _extension(line: str) -> str | None:
+    found = OF_EXTENSION.match(line)
+    return found["name"] if found and not found["comment"] else None
+
+
+def _create_extension(connection: Connection, name: str) -> None:
+    try:
+        connection.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(name)))
+    except psycopg.Error as error:
+        raise ExtensionMissing(f"{name!r}: {str(error).splitlines()[0]}") from error
 
 
 def _value(connection: Connection, query: str, *parameters: object) -> Any:

@@ -113,6 +113,7 @@ class Store:
     folder: Path = Path("/srv/rota-backup")
     user: str = "rota-backup"
     restore_user: str = "rota-restore"
+    scratch_role: str = "rota-scratch"  # a system user and PostgreSQL role that owns nothing but scratch databases
     keep: Keep = field(default_factory=Keep)
     stale_after: timedelta = timedelta(hours=3)
     verify_data: bool = True

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
+import psycopg
+
 from rota.adapters import borg, mariadb, postgres, sqlite
 from rota.core.errors import RotaError
 from rota.core.fingerprint import Fingerprint, differences
@@ -145,10 +147,13 @@ def restore_files(repository: borg.Repository, archives: Sequence[borg.Archive],
     return archive.name
 
 
-def drill(dump: Found, now: datetime, *, with_mariadb: bool) -> int:
-    """Restore a dump into a scratch database, compare, drop it; returns the rows. Raises `NotAsRecorded`."""
+def drill(dump: Found, now: datetime, role: str, *, with_mariadb: bool) -> int:
+    """Restore a dump into a scratch database, compare, drop it; returns the rows. Raises `NotAsRecorded`.
+
+    On PostgreSQL all of that is done as `role`, which may nothing but own that database.
+    """
     if dump.source.kind is Kind.POSTGRESQL:
-        tables = _drill_postgres(dump, now)
+        tables = _drill_postgres(dump, now, role)
     elif dump.source.kind is Kind.SQLITE:
         tables = sqlite.fingerprint(dump.file)
     elif with_mariadb:
@@ -169,12 +174,15 @@ def require_as_recorded(source: Source, tables: dict[str, Fingerprint]) -> None:
 
 def _swap_postgres(dump: Found, now: datetime, say: Say) -> None:
     name = dump.source.name
-    with postgres.restoring(name):
-        scratch = postgres.create_scratch(name, now)
+    with postgres.restoring(name) as session:
+        role = postgres.owner_of(name)
+        owner = postgres.as_role(role)
+        scratch = postgres.create_scratch(name, now, role=role, session=session)
         say(f"restoring into {scratch}")
         try:
-            postgres.restore_into(scratch, dump.file)
-            require_as_recorded(dump.source, _postgres_tables(scratch))
+            postgres.restore_as(owner, scratch, dump.file)
+            require_as_recorded(dump.source, _postgres_tables(scratch, owner))
+            postgres.hand_over(scratch, role, role)
             say("every table is as it was recorded")
             before = postgres.swap(scratch, name, now)
         except BaseException:  # an interruption as well
@@ -190,13 +198,14 @@ def _swap_sqlite(dump: Found, now: datetime, say: Say) -> None:
     say(f"{target} is in place; what it was before is {before}" if before else f"{target} is in place")
 
 
-def _drill_postgres(dump: Found, now: datetime) -> dict[str, Fingerprint]:
-    name = f"drill_{dump.source.name}"
-    with postgres.restoring(name):
-        scratch = postgres.create_scratch(name, now)
+def _drill_postgres(dump: Found, now: datetime, role: str) -> dict[str, Fingerprint]:
+    with postgres.restoring("drill") as session:
+        guest = postgres.as_role(role)
+        postgres.forget_settings(role, session)
+        scratch = postgres.create_scratch("drill", now, role=role, session=session)
         try:
-            postgres.restore_into(scratch, dump.file, owners=False)
-            return _postgres_tables(scratch)
+            postgres.restore_as(guest, scratch, dump.file, privileges=False)
+            return _postgres_tables(scratch, guest)
         finally:
             postgres.drop_scratch(scratch)
 
@@ -211,6 +220,10 @@ def _drill_mariadb(dump: Found, now: datetime) -> dict[str, Fingerprint]:
         mariadb.drop(scratch)
 
 
-def _postgres_tables(database: str) -> dict[str, Fingerprint]:
-    with postgres.connect(database) as connection:
-        return postgres.fingerprint(connection)
+def _postgres_tables(database: str, role: postgres.Server) -> dict[str, Fingerprint]:
+    """Reading a table runs code of its owner as well, where rows have a cast of their own."""
+    try:
+        with postgres.connect(database, role) as connection:
+            return postgres.fingerprint(connection)
+    except psycopg.Error as error:
+        raise NotAsRecorded(f"its tables cannot be read: {str(error).splitlines()[0]}") from error

@@ -74,7 +74,7 @@ def drill(store: Store, places: Places, now: datetime) -> Outcome:
         if not kept.archives:
             raise restoring.NoGoodBackup(f"{kept.sender} has never been backed up")
         archive = restoring.candidates(kept.archives, None)[0]
-        rows = _drill_archive(kept, archive, places, now, with_mariadb=store.mariadb)
+        rows = _drill_archive(kept, archive, store, places, now)
         return f"{archive.name}: {rows} rows are as recorded", {"rows compared": rows}
 
     return for_each(store, places, now, one)
@@ -105,7 +105,7 @@ def require_all(outcome: Outcome) -> None:
         raise SomeFailed("; ".join(failed))
 
 
-def _drill_archive(kept: Kept, archive: borg.Archive, places: Places, now: datetime, *, with_mariadb: bool) -> int:
+def _drill_archive(kept: Kept, archive: borg.Archive, store: Store, places: Places, now: datetime) -> int:
     rows = 0
     made = manifest.read(borg.read(kept.repository, archive.name, manifest.FILE))
     with working_folder(places, "drill") as folder:
@@ -114,7 +114,7 @@ def _drill_archive(kept: Kept, archive: borg.Archive, places: Places, now: datet
                 _require_files(kept, archive, source)
                 continue
             dump = restoring.found(kept.repository, archive.name, source.kind, source.name, folder, even_suspect=True)
-            rows += restoring.drill(dump, now, with_mariadb=with_mariadb)
+            rows += restoring.drill(dump, now, store.scratch_role, with_mariadb=store.mariadb)
             dump.file.unlink()
     return rows
 

@@ -202,8 +202,7 @@ def create_scratch(
 ) -> str:
     """An empty database lent to the scratch's role, with production's extensions, which only a superuser may make."""
     role = destination.scratch_role
-    # What an earlier dump may have made of the role, which is all it could.
-    session.execute(sql.SQL("ALTER ROLE {} RESET ALL").format(sql.Identifier(role)))
+    postgres.forget_settings(role, session)
     scratch = postgres.create_scratch(destination.database, now, destination.server, role=role, session=session)
     with postgres.connect(scratch, destination.server) as connection:
         for name in extensions:
