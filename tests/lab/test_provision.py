@@ -137,6 +137,7 @@ def test_a_host_whose_provisioning_stopped_between_file_and_unit_is_finished_by_
     unit = "prometheus-node-exporter.service"
     drop_in = f"/run/systemd/system/{unit}.d/refuses.conf"
     estate.run("backup", ["sh", "-c", "mkdir -p ${0%/*}; printf '[Service]\nExecStartPre=false\n' > $0", drop_in])
+    estate.run("backup", ["systemctl", "daemon-reload"])
     estate.run("backup", ["sh", "-c", "echo >> /etc/default/prometheus-node-exporter"])
     play("site", "--tags", "metrics", hosts="backup", code=2)
     estate.run("backup", ["rm", drop_in])

@@ -472,6 +472,11 @@ def test_a_stopped_unit_is_not_started_by_a_file_it_would_reload(orders: Callabl
     assert orders({"state": "stopped", "restarted_by": ["/etc/x"]}, {"/etc/x"}, ActiveState="inactive") == []
 
 
+def test_a_unit_that_is_to_be_stopped_is_not_failed_either(orders: Callable[..., list[str]]) -> None:
+    assert orders({"state": "stopped"}, ActiveState="failed") == [f"reset-failed -- {NAME}"]
+    assert orders({"state": "stopped"}, ActiveState="inactive") == []
+
+
 def test_a_static_unit_counts_as_enabled(orders: Callable[..., list[str]]) -> None:
     assert orders({"enabled": True}, UnitFileState="static") == []
     assert orders({"enabled": True}, UnitFileState="disabled") == [f"enable -- {NAME}"]

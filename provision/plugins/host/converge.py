@@ -827,6 +827,8 @@ def converge_activity(unit, properties, ledger):
     if unit["state"] == "stopped":
         if is_active:
             command_unit("stop", name, ledger, f"stopped {name}")
+        elif properties["ActiveState"] == "failed":
+            command_unit("reset-failed", name, ledger, f"forgot the failure of {name}")
         return
     restarter = concerned(unit["restarted_by"], ledger)
     reloader = concerned(unit["reloaded_by"], ledger)
