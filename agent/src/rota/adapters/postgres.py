@@ -315,7 +315,7 @@ def restore_as(role: Server, scratch: str, file: Path, server: Server = LOCAL, *
     listed = _contents(file, role)
     with connect(scratch, server) as connection:
         for name in filter(None, map(_extension, listed)):
-            _create_extension(connection, name)
+            create_extension(connection, name)
     with tempfile.TemporaryFile() as chosen, file.open("rb") as dump:
         chosen.write("".join(f"{line}\n" for line in listed if not OF_EXTENSION.match(line)).encode())
         chosen.flush()
@@ -324,6 +324,14 @@ def restore_as(role: Server, scratch: str, file: Path, server: Server = LOCAL, *
         command = restore_command(scratch, options=[*options, f"--use-list=/proc/self/fd/{chosen.fileno()}"])
         with _running(command, role, stdin=dump, stdout=subprocess.DEVNULL, pass_fds=[chosen.fileno()]):
             return
+
+
+def create_extension(connection: Connection, name: str) -> None:
+    """Make an extension in a database that nothing of a dump is in yet. Raises `ExtensionMissing`."""
+    try:
+        connection.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(name)))
+    except psycopg.Error as error:
+        raise ExtensionMissing(f"{name!r}: {str(error).splitlines()[0]}") from error
 
 
 @contextmanager
@@ -450,13 +458,6 @@ def _contents(file: Path, server: Server) -> list[str]:
 def _extension(line: str) -> str | None:
     found = OF_EXTENSION.match(line)
     return found["name"] if found and not found["comment"] else None
-
-
-def _create_extension(connection: Connection, name: str) -> None:
-    try:
-        connection.execute(sql.SQL("CREATE EXTENSION IF NOT EXISTS {}").format(sql.Identifier(name)))
-    except psycopg.Error as error:
-        raise ExtensionMissing(f"{name!r}: {str(error).splitlines()[0]}") from error
 
 
 def _value(connection: Connection, query: str, *parameters: object) -> Any:

@@ -9,12 +9,11 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 
 from rota.adapters import postgres
 from rota.adapters.postgres import Server
@@ -186,10 +185,9 @@ def copy_database(
 def as_guest(destination: Destination) -> Server:
     """The server as the scratch's role sees it, which owns nothing else: what a dump contains never runs as more.
 
-    It logs in as that role, for a role taken on by a superuser can be put off by any function of the dump. And it is
-    not the service's, which is kept out of the scratch as long as anything there is unmasked.
+    It is not the service's role, which is kept out of the scratch as long as anything there is unmasked.
     """
-    return replace(destination.server, user=destination.scratch_role, system_user=destination.scratch_role)
+    return postgres.as_role(destination.scratch_role, destination.server)
 
 
 def enter(destination: Destination, scratch: str, **settings: str) -> postgres.Connection:
@@ -206,15 +204,8 @@ def create_scratch(
     scratch = postgres.create_scratch(destination.database, now, destination.server, role=role, session=session)
     with postgres.connect(scratch, destination.server) as connection:
         for name in extensions:
-            create_extension(connection, name)
+            postgres.create_extension(connection, name)
     return scratch
-
-
-def create_extension(connection: postgres.Connection, name: str) -> None:
-    try:
-        connection.execute(sql.SQL("CREATE EXTENSION {}").format(sql.Identifier(name)))
-    except psycopg.Error as error:
-        raise NotProvisioned(f"production's PostgreSQL extension {name!r}: {str(error).splitlines()[0]}") from error
 
 
 def structure_file(destination: Destination) -> Path:
