@@ -60,13 +60,10 @@ def test_a_bare_machine_becomes_production_again(deployed: Lab, fab: Fab, lab_en
     answer(lab_environment, ["secrets.forget", "production"], "production")
     answer(lab_environment, ["secrets.trust", "--host=production"], "yes")
     assert "go on with `backup provision`" in fab("production", "provision").stdout
-    for words in (
-        ("backup", "provision"),
-        ("production", "deploy"),
-        ("production", "backup"),
-        ("production", "restore_db_from_backup", "--at", fire, "--yes-destroy-production"),
-    ):
-        fab(*words)
+    fab("backup", "provision")
+    fab("production", "deploy")
+    fab("production", "backup", check=False)  # which is marked, and fails, where it holds far less than the last one
+    fab("production", "restore_db_from_backup", "--at", fire, "--yes-destroy-production")
     deployed.run("production", ["rota", "backup", "restore-files", MEDIA, "--at", fire, "--confirmed"])
     assert ask(deployed, "SELECT count(*), sum(n) FROM burnt") == "1000|500500"
     assert deployed.run("production", ["cat", f"{MEDIA}/burnt"]).stdout == "production\n"
