@@ -44,9 +44,11 @@ def test_commands(only: str, words: Sequence[str]) -> dict[str, list[str]]:
     The browser's run is one of its own: Playwright leaves an event loop in its process, and Django refuses to work
     beside one.
     """
+    parallel = ["pytest", "-q", "-n", "3", "--dist", "loadfile", "-m"]
     kinds = {
-        "unit": ["pytest", "-q", "-n", "3", "--dist", "loadfile", "-m", "not lab and not browser", *words],
+        "unit": [*parallel, "not lab and not browser and not servers", *words],
         "browser": ["pytest", "-q", "-m", "browser", *words],
+        "servers": [*parallel, "servers", *words],
         "lab": ["pytest", "-v", "-m", "lab", *words],
     }
     if only and only not in kinds:

@@ -14,9 +14,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
-import sys
+import signal, sys
 from pathlib import Path
 from provision import embedded
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
 embedded.run(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 

@@ -133,6 +133,7 @@ def install(clone: Path, policy: Path, apt: str) -> "subprocess.Popen[str]":
         stderr=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # else it may be ignored, and sh keeps to that
     )
 
 

@@ -12,6 +12,8 @@ from rota.packs.backup.ledger import ArchivesVanished, DatesForged, Entry, Fate,
 from rota.packs.backup.naming import archive_name, is_archive, is_checkpoint
 from tests.agent.backup.conftest import Estate
 
+pytestmark = pytest.mark.servers
+
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 

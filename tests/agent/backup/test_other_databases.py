@@ -16,6 +16,8 @@ from rota.packs.backup import restoring, work
 from rota.packs.backup.manifest import Kind, Source
 from tests.agent.backup.conftest import Estate, with_sources
 
+pytestmark = pytest.mark.servers
+
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 

@@ -20,6 +20,8 @@ from tests.agent.backup.conftest import GUEST, Estate
 from tests.agent.backup.test_keeping import damage_most_data
 from tests.agent.neighbours import open_folder
 
+pytestmark = pytest.mark.servers
+
 NOW = datetime.now(UTC).replace(microsecond=0)
 # More, and less compressible, than all there was before.
 NOISE = """

@@ -12,6 +12,8 @@ from rota.packs.backup.manifest import Kind
 from rota.packs.backup.outcome import Outcome
 from tests.agent.backup.conftest import Estate, with_sources
 
+pytestmark = pytest.mark.servers
+
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 

@@ -13,6 +13,8 @@ from rota.packs.mirror.mirroring import MaskingFailed, StructureChanged
 from tests.agent.mirror.conftest import GUEST, HERE, RULES, Estate, ensure_role
 from tests.agent.mirror.test_mirroring import leftovers, mirror
 
+pytestmark = pytest.mark.servers
+
 # A function of the dump, which says as whom it runs once it has done what it can to be more.
 SPY = """
 CREATE FUNCTION spy(given anyelement) RETURNS boolean LANGUAGE plpgsql {kind} AS $$

@@ -22,6 +22,8 @@ from rota.packs.mirror.switch import NotReady, ProgramFailed
 from tests.agent.mirror.conftest import HERE, RELEASE, SOURCES, Estate
 from tests.agent.mirror.test_mirroring import leftovers, mirror
 
+pytestmark = pytest.mark.servers
+
 STAGES = ["ask", "structure", "rows", "mask", "check", "indexes", "media"]
 ROOT = HERE.parents[2]
 

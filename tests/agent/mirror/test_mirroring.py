@@ -16,6 +16,8 @@ from rota.packs.mirror.progress import Progress
 from rota.packs.mirror.source import SourceFailed
 from tests.agent.mirror.conftest import RULES, Estate
 
+pytestmark = pytest.mark.servers
+
 
 def mirror(estate: Estate, lines: list[str] | None = None) -> Result:
     heard: list[str] = [] if lines is None else lines
