@@ -346,7 +346,7 @@ def demo(context: Context) -> None:
 
 @task(
     help={
-        "only": "unit: what is quick; browser: the pages; servers: backups, mirrors; lab: what needs hosts; default all",
+        "only": "unit: what is quick; browser: the pages; servers: backups, mirrors; lab: on hosts; default all",
         "words": "more words for pytest",
     }
 )
