@@ -482,8 +482,15 @@ def check(context: Context) -> None:
         leave(secrets.check_command(load_inventory(context), ROOT))
 
 
-@task(positional=[])
-def trust(context: Context, host: str = "", remove: bool = False) -> None:
+@task(
+    positional=[],
+    help={
+        "host": "only this one",
+        "hosts-file": "also name the hosts in this machine's /etc/hosts, as root",
+        "remove": "take the estate's names out of ~/.ssh and /etc/hosts; pinned keys stay",
+    },
+)
+def trust(context: Context, host: str = "", hosts_file: bool = False, remove: bool = False) -> None:
     """Fetch new hosts' SSH keys, confirm and pin them."""
     from provision import ssh
 
@@ -491,7 +498,7 @@ def trust(context: Context, host: str = "", remove: bool = False) -> None:
         if remove:
             ssh.remove_command(load_inventory(context))
         else:
-            ssh.trust_command(load_inventory(context), ROOT, host or None)
+            ssh.trust_command(load_inventory(context), ROOT, host or None, hosts_file=hosts_file)
 
 
 @task(positional=["host"])

@@ -8,6 +8,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from provision.vault import read, read_password, vault_password_file, vault_path
 CONNECTIONS = "ssh_connections"
 KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 SCAN_SECONDS = 5
+HOSTS_FILE = Path("/etc/hosts")
 SOCKET_PATH_LIMIT = 108 - 18  # sun_path, less what ssh appends while it makes the socket
 RENDERING = 1  # counted up when the text below changes, so that cached renderings are made anew
 
@@ -51,6 +53,10 @@ class NotForgotten(OperatorError):
 
 class NameTaken(OperatorError):
     """Another inventory already gives this name to `ssh`."""
+
+
+class HostsFileClosed(OperatorError):
+    """The hosts file belongs to root"""
 
 
 @dataclass(frozen=True)
@@ -387,11 +393,46 @@ def _refuse_taken_names(inventory: Inventory, folder: Path, own: Path) -> None:
             raise NameTaken(f"{both[0]!r}, in {other}; remove that file first if its estate is no longer yours")
 
 
+# -- the operator's own /etc/hosts
+
+
+def name_hosts(file: Path, inventory: Inventory, found: Mapping[str, Connection]) -> bool:
+    """Give the inventory's section of a hosts file these lines, none where nothing is found; True if that changed it.
+
+    A host whose address is a name already is left out. Raises HostsFileClosed.
+    """
+    begin, end = f"# rota {inventory.name}", f"# end of rota {inventory.name}"
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
+    others = re.sub(rf"^{re.escape(begin)}\n.*?^{re.escape(end)}\n", "", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [f"{each.address} {each.host}" for each in found.values() if is_address(each.address)]
+    own = "".join(f"{line}\n" for line in (begin, *lines, end)) if lines else ""
+    gap = "\n" if own and others and not others.endswith("\n") else ""
+    whole = f"{others}{gap}{own}"
+    if whole == text:
+        return False
+    try:
+        file.write_text(whole, encoding="utf-8")  # in place: containers mount it, and a rename is refused there
+    except PermissionError as error:
+        raise HostsFileClosed(f"{file}: as root, add\n{own}") from error
+    return True
+
+
+def is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 # -- commands
 
 
-def trust_command(inventory: Inventory, root: Path, host: str | None) -> None:
-    """Fetch, show and pin the keys of one host or of all, then let plain `ssh HOST` work for the operator."""
+def trust_command(inventory: Inventory, root: Path, host: str | None, *, hosts_file: bool = False) -> None:
+    """Fetch, show and pin the keys of one host or of all, then let plain `ssh HOST` work for the operator.
+
+    With `hosts_file` this machine's /etc/hosts gets the names as well, and loses those that left the estate.
+    """
     found = connections(inventory, root)
     if host is not None:
         inventory.environment_of(host)
@@ -401,12 +442,15 @@ def trust_command(inventory: Inventory, root: Path, host: str | None) -> None:
         print(f"{name}: {'pinned' if is_new else 'shows the pinned key'}")
     if answers and not inventory.is_lab:  # a lab's names are those of the real estate, and come and go
         print(f"`ssh HOST` works through {install(inventory, root, Path.home())}")
+    if hosts_file and name_hosts(HOSTS_FILE, inventory, found):
+        print(f"{HOSTS_FILE} names the hosts of {inventory.name}.")
     if silent := [f"{name} (port {found[name].port})" for name in hosts if name not in answers]:
         raise HostSilent(f"{', '.join(silent)}; is it up, and does its firewall let you in?")
 
 
 def remove_command(inventory: Inventory) -> None:
-    """Take the inventory's names out of the operator's ~/.ssh; the pinned keys stay."""
+    """Take the inventory's names out of the operator's ~/.ssh and /etc/hosts; the pinned keys stay."""
+    name_hosts(HOSTS_FILE, inventory, {})
     found = uninstall(inventory, Path.home())
     print(f"~/.ssh {'no longer names' if found else 'did not name'} the hosts of {inventory.name}.")
 

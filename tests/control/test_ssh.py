@@ -295,6 +295,22 @@ def test_the_example_is_reached_without_a_vault(tmp_path: Path) -> None:
     assert set(everywhere) == set(example.all_hosts)
 
 
+def test_a_hosts_file_names_the_estate_and_forgets_who_left(estate: Inventory, tmp_path: Path) -> None:
+    file = tmp_path / "hosts"
+    file.write_text("127.0.0.1 localhost")
+    host = ssh.Connection("web", "192.0.2.7", 22, "u")
+    named = ssh.Connection("mail", "mail.example.org", 22, "u")
+
+    assert ssh.name_hosts(file, estate, {"web": host, "mail": named})
+    assert file.read_text().splitlines()[2:-1] == ["192.0.2.7 web"]
+    assert not ssh.name_hosts(file, estate, {"web": host, "mail": named})
+    assert ssh.name_hosts(file, estate, {"new": ssh.Connection("new", "192.0.2.8", 22, "u")})
+    assert file.read_text().splitlines()[2:-1] == ["192.0.2.8 new"]
+    assert ssh.name_hosts(file, estate, {})
+    assert file.read_text() == "127.0.0.1 localhost\n"
+    assert not ssh.name_hosts(file, estate, {})
+
+
 def test_trust_lets_plain_ssh_work_and_leaves_the_lab_out(
     estate: Inventory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -308,7 +324,11 @@ def test_trust_lets_plain_ssh_work_and_leaves_the_lab_out(
     assert not (tmp_path / "home" / ".ssh" / "config").exists()
     ssh.trust_command(estate, root_of(estate), "staging")
     assert settings_of(tmp_path / "home" / ".ssh" / "config", "staging")["hostname"] == "127.0.0.1"
+    monkeypatch.setattr(ssh, "HOSTS_FILE", tmp_path / "hosts")
+    ssh.trust_command(estate, root_of(estate), "staging", hosts_file=True)
+    assert "127.0.0.1 staging" in (tmp_path / "hosts").read_text()
     ssh.remove_command(estate)
 
+    assert (tmp_path / "hosts").read_text() == ""
     assert (tmp_path / "home" / ".ssh" / "config").read_text() == ""
     assert "staging: shows the pinned key" in capsys.readouterr().out
