@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rota.adapters import systemd
@@ -64,14 +64,19 @@ def mark_left(mark: Path, identifier: str) -> Iterator[None]:
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
+        write_mark(mark, identifier)
+        yield
+    finally:
+        with suppress(PermissionError):  # then it was never written
+            mark.unlink(missing_ok=True)
+
+
+def write_mark(mark: Path, identifier: str) -> None:
+    try:
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.write_text(identifier + "\n", encoding="ascii")
     except PermissionError as error:
         raise NeverStarted(f"{error}; become root") from error
-    try:
-        yield
-    finally:
-        mark.unlink(missing_ok=True)
 
 
 def start_and_follow(unit: str, output: Path) -> str:
