@@ -30,13 +30,13 @@ def preview(
 
 
 def changes(repository: Path, old: str, new: str, *, diff: bool) -> Iterator[str]:
-    unknown = [release for release in (old, new) if not is_commit(repository, digits(release))]
+    unknown = [release for release in (old, new) if not has(repository, digits(release), "commit")]
     if unknown:
         yield f"{' and '.join(unknown)}: no commit of this clone, so what lies between cannot be listed"
     else:
         yield from listed("Commits that come in", commits(repository, digits(old), digits(new)))
         yield from listed("Commits that go out", commits(repository, digits(new), digits(old)))
-    if diff and all(has_tree(repository, digits(release)) for release in (old, new)):
+    if diff and all(has(repository, digits(release), "tree") for release in (old, new)):
         yield git(repository, "diff", "--stat=100", digits(old), digits(new), "--", *HOST_PARTS) or "No file differs."
 
 
@@ -57,17 +57,10 @@ def commits(repository: Path, old: str, new: str) -> list[str]:
     return git(repository, "log", "--oneline", "--no-decorate", f"{old}..{new}").splitlines()
 
 
-def is_commit(repository: Path, name: str) -> bool:
-    return names(repository, f"{name}^{{commit}}")
-
-
-def has_tree(repository: Path, name: str) -> bool:
-    return names(repository, f"{name}^{{tree}}")
-
-
-def names(repository: Path, expression: str) -> bool:
+def has(repository: Path, name: str, kind: str) -> bool:
+    """Whether this clone has an object of this name that is, or leads to, a `commit` or a `tree`."""
     try:
-        git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", expression)
+        git(repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{{kind}}}")
     except subprocess.CalledProcessError:
         return False
     return True

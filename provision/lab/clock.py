@@ -11,6 +11,7 @@ from pathlib import Path
 
 from provision.errors import OperatorError
 
+NAMES = ("LD_PRELOAD", "FAKETIME", "FAKETIME_DONT_FAKE_MONOTONIC", "DONT_FAKE_MONOTONIC")
 LIBRARY = "usr/lib/*/faketime/libfaketime.so.1"
 
 
@@ -26,12 +27,7 @@ def variables(tree: Path, offset: timedelta) -> Mapping[str, str]:
     if not offset:
         return {}
     library = next(tree.glob(LIBRARY)).relative_to(tree)
-    return {
-        "LD_PRELOAD": f"/{library}",
-        "FAKETIME": f"{offset.total_seconds():+.3f}",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
+    return dict(zip(NAMES, (f"/{library}", f"{offset.total_seconds():+.3f}", "1", "1"), strict=True))
 
 
 def parse(text: str, now: datetime) -> datetime | None:

@@ -152,10 +152,8 @@ def first_process(host: PlannedHost) -> int:
 
 def set_clock(host: PlannedHost, offset: timedelta) -> None:
     """Move the clock of what the host's systemd starts from now on, and of `run`. Raises LabDown."""
-    argv = ["systemctl", "unset-environment", *clock.variables(host.tree, timedelta(days=1))]
-    if offset:
-        words = [f"{name}={value}" for name, value in clock.variables(host.tree, offset).items()]
-        argv = ["systemctl", "set-environment", *words]
+    words = [f"{name}={value}" for name, value in clock.variables(host.tree, offset).items()]
+    argv = ["systemctl", "set-environment", *words] if words else ["systemctl", "unset-environment", *clock.NAMES]
     call(enter_command(first_process(host), argv))
     host.clock.write_text(str(offset.total_seconds()))
 

@@ -2,8 +2,11 @@
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
+
+Outcome = TypeVar("Outcome")
 
 TASKS = (
     ("backup_databases", "backup", 45.0, ("databases", "bytes")),
@@ -34,7 +37,7 @@ def deploys(host: str, amount: int, *, now: datetime, source: random.Random) -> 
         began = now - timedelta(days=3 * number, seconds=source.uniform(3600, 36000))
         seconds = round(source.uniform(20, 60), 3)
         commit = f"{source.getrandbits(160):040x}"
-        (status, reason), _ = source.choices(OUTCOMES, [weight for _, weight in OUTCOMES])[0] if number else OUTCOMES[0]
+        status, reason = drawn(OUTCOMES, source) if number else OUTCOMES[0][0]
         yield {
             "version": 1,
             "kind": "deploy",
@@ -65,7 +68,7 @@ def records(host: str, amount: int, *, now: datetime, source: random.Random) -> 
 
 def record(host: str, started: datetime, *, is_running: bool, source: random.Random) -> dict[str, object]:
     task, pack, typical, names = source.choice(TASKS)
-    (status, reason, exit_code), _ = source.choices(ENDINGS, [weight for _, weight in ENDINGS])[0]
+    status, reason, exit_code = drawn(ENDINGS, source)
     seconds = round(typical * source.lognormvariate(0, 0.3), 3)
     if is_running:
         status, reason, exit_code = "running", "", None
@@ -130,3 +133,8 @@ def identifier(moment: datetime, source: random.Random) -> uuid.UUID:
 
 def stamp(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def drawn(weighted: Sequence[tuple[Outcome, int]], source: random.Random) -> Outcome:
+    """One of the outcomes, the likelier the greater its weight."""
+    return source.choices([outcome for outcome, _ in weighted], [weight for _, weight in weighted])[0]
