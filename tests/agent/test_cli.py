@@ -13,7 +13,7 @@ import pytest
 
 from rota import cli
 
-SOURCE = Path(cli.__file__).parents[1]
+SOURCE = Path(cli.__file__).parents[2]
 TASKS = """
 agent: {host: here}
 tasks:

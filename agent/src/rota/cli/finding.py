@@ -1,0 +1,84 @@
+"""What every command begins with: where things lie, the catalogue, the spool, and the lock of housekeeping."""
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rota import units
+from rota.adapters.spool import Record, Spool, SpoolUnreadable, runs, spool_of
+from rota.catalogue import discover, load
+from rota.core import places as layout
+from rota.core.catalogue import Catalogue
+from rota.core.errors import RotaError
+from rota.core.places import Places
+from rota.runner import try_lock
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+class NotNow(RotaError):
+    """This is being done already."""
+
+
+def find_places(options: argparse.Namespace) -> Places:
+    return layout.under(Path(options.home).absolute()) if options.home else layout.on_host(options.root)
+
+
+def find_catalogue(places: Places) -> Catalogue:
+    """The catalogue of this host, or the one under the embedded home."""
+    environment = places.environment.read_text("utf-8").strip() if places.environment.is_file() else "development"
+    return load(
+        places.configuration,
+        host=socket.gethostname(),
+        environment=environment,
+        python=interpreter(places),
+        packs=discover(),
+    )
+
+
+def interpreter(places: Places) -> list[str]:
+    """How a pack's task is started: by the release's own Python, or by the one at hand."""
+    path = units.through_current(Path(sys.executable), places)
+    return [str(path), "-I"] if path != Path(sys.executable) else [sys.executable]
+
+
+def find_spool(places: Places) -> Spool:
+    spool = spool_of(places)
+    if places.is_embedded:
+        spool.make()
+        places.locks.mkdir(exist_ok=True)
+    return spool
+
+
+def compile_units(catalogue: Catalogue, places: Places) -> dict[str, str]:
+    """The units of this host; with a root elsewhere their text still speaks of the host itself."""
+    return units.compile_units(catalogue, layout.on_host(), package=units.through_current(PACKAGE, layout.on_host()))
+
+
+def find_run(spool: Spool, word: str) -> Record:
+    """The run that is meant: the latest of the task of this name, else the one with this id. Raises NoSuchRun."""
+    name = word.replace("-", "_")
+    latest = next((run for run in runs(spool.records("sent", "done", "running")) if run.task == name), None)
+    return latest or spool.find(word)
+
+
+@contextmanager
+def holding(folder: Path, what: str) -> Iterator[None]:
+    """Hold the lock of a housekeeping command: on a folder of the spool that no task can open.
+
+    Raises NotNow, SpoolUnreadable.
+    """
+    try:
+        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise SpoolUnreadable(f"{error}; become root or join the group rota") from error
+    try:
+        if not try_lock(file):
+            raise NotNow(f"another {what} holds the lock")
+        yield
+    finally:
+        os.close(file)

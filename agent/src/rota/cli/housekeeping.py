@@ -1,0 +1,137 @@
+"""The commands that keep units, spool, diary and people in step; systemd starts most of them."""
+
+import argparse
+import importlib.util
+import os
+import py_compile
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rota import alerting, checks, units
+from rota.adapters import systemd
+from rota.adapters.diary import Diary, DiaryRefused
+from rota.adapters.reconciling import read_boot, reconcile
+from rota.adapters.shipping import ship
+from rota.cli.finding import PACKAGE, compile_units, find_catalogue, find_places, find_spool, holding
+from rota.cli.parsing import command
+from rota.cli.printing import print_json
+from rota.core.errors import RotaError
+from rota.core.places import Places
+
+if TYPE_CHECKING:
+    from rota.cli.parsing import Commands
+
+
+class ProblemsFound(RotaError):
+    """The catalogue has problems."""
+
+
+def add_commands(commands: "Commands") -> None:
+    sync = command(commands, "sync", sync_units, "Bring this host's units in step with its catalogue; fires no task.")
+    sync.add_argument("--check", action="store_true", help="change nothing")
+    sync.add_argument("--diff", action="store_true", help="show the differences")
+    sync.add_argument("--json", action="store_true", help="print what changed as JSON")
+    command(commands, "check", check_catalogue, "Look for mistakes in the catalogue and its units.")
+    command(commands, "ship", ship_records, "Send finished runs to the diary.")
+    alerts = command(commands, "alert", alert_people, "Tell the people of tasks that fail or have recovered.")
+    alerts.add_argument("task", nargs="?", help="the task whose unit failed, as systemd's OnFailure= gives it")
+    alerts.add_argument("--test", action="store_true", help="only send everybody a trial mail")
+    command(commands, "reconcile", reconcile_spool, "Close lost runs and remove old records.")
+
+
+def sync_units(options: argparse.Namespace) -> None:
+    places = find_places(options)
+    if places.is_embedded:
+        raise RotaError("an embedded Rota has no units; its tasks run by rota run")
+    catalogue = find_catalogue(places)
+    changes = units.find_changes(compile_units(catalogue, places), places.units)
+    if not options.check:
+        compile_runner()
+        is_live = options.root == Path("/") and systemd.is_booted()
+        units.apply(changes, catalogue, places, is_live=is_live)
+    if options.json:
+        said = [{"unit": change.unit, "action": action_of(change)} for change in changes]
+        diff = "".join(change.diff for change in changes) if options.diff else ""
+        print_json({"changed": bool(changes), "units": said, "diff": diff})
+        return
+    for change in changes:
+        print(f"{action_of(change)} {change.unit}")
+        if options.diff:
+            print(change.diff, end="")
+
+
+def action_of(change: units.Change) -> str:
+    if change.after is None:
+        return "remove"
+    if change.before is None:
+        return "add"
+    return "change" if change.before != change.after else "enable"
+
+
+def compile_runner() -> None:
+    """Leave the runner compiled, for its users may not write beside it."""
+    runner = PACKAGE / "runner.py"
+    if not Path(importlib.util.cache_from_source(str(runner))).exists() and os.access(PACKAGE, os.W_OK):
+        py_compile.compile(str(runner), quiet=1)
+
+
+def check_catalogue(options: argparse.Namespace) -> None:
+    places = find_places(options)
+    catalogue = find_catalogue(places)
+    problems = list(checks.find_problems(catalogue, places, compile_units(catalogue, places)))
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if problems:
+        raise ProblemsFound(f"{len(problems)} in {places.configuration}")
+    print(f"{len(catalogue.tasks)} tasks, no problems.")
+
+
+def ship_records(options: argparse.Namespace) -> None:
+    places = find_places(options)
+    agent = find_catalogue(places).agent
+    if agent.diary is None:
+        raise DiaryRefused(f"agent: diary: url is not set in {places.configuration}/*.yml, so there is none to send to")
+    spool = find_spool(places)
+    diary = Diary(url=agent.diary, token=read_token(places), certificate=agent.certificate)
+    with holding(spool.folder / "sent", "rota ship"):
+        sent = ship(spool, diary, pause=spool.folder / "sent" / "pause", now=datetime.now(UTC))
+    said = f"{sent.acknowledged} records acknowledged, {sent.quarantined} put aside, {sent.running} still running"
+    print(f"{said}{left_alone(sent.left)}.")
+
+
+def read_token(places: Places) -> str:
+    """This host's token: from the unit's credentials, or the file itself for whoever may read it."""
+    folder = Path(os.environ.get("CREDENTIALS_DIRECTORY") or places.credentials)
+    try:
+        return (folder / "diary_token").read_text("ascii").strip()
+    except OSError as error:
+        raise DiaryRefused(f"the token {folder / 'diary_token'} cannot be read: {error.strerror}") from error
+
+
+def alert_people(options: argparse.Namespace) -> None:
+    places = find_places(options)
+    catalogue = find_catalogue(places)
+    find_spool(places)
+    now = datetime.now(UTC)
+    if options.test:
+        print(alerting.try_out(places, catalogue, now))
+        return
+    failure = alerting.failure_of(os.environ)
+    print(alerting.alert(places, catalogue, task=options.task, failure=failure, now=now))
+
+
+def reconcile_spool(options: argparse.Namespace) -> None:
+    places = find_places(options)
+    spool = find_spool(places)
+    has_diary = find_catalogue(places).agent.diary is not None
+    with holding(spool.folder / "quarantine", "rota reconcile"):
+        done = reconcile(places, boot=read_boot(), now=datetime.now(UTC), has_diary=has_diary)
+    said = f"{done.lost} lost, {done.recovered} recovered, {done.removed} removed, {done.quarantined} put aside"
+    print(f"{said}{left_alone(done.left)}.")
+
+
+def left_alone(number: int) -> str:
+    """What is to be said of entries of the spool that cannot be moved; a task may have put them there."""
+    return f", {number} left alone that cannot be moved" if number else ""
