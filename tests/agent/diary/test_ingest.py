@@ -79,6 +79,13 @@ def test_a_failed_and_a_lost_run_need_analysis_and_others_do_not(production: Shi
     assert Run.objects.filter(review="").count() == 3
 
 
+def test_a_suspicious_success_needs_analysis_and_an_attempt_that_another_follows_does_not(
+    production: Shipper,
+) -> None:
+    production.ship(run(unexpected=["rows is 0; expected >0"]), failed(retry_at="2025-07-14T01:12:00Z"))
+    assert [each.status for each in Run.objects.filter(review="needs_analysis")] == ["succeeded"]
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [

@@ -4,7 +4,7 @@ import re
 import reprlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
@@ -22,6 +22,7 @@ MAX_COUNTS = 500
 MAX_TEXT = 2_000
 MAX_NAME = 255
 MAX_COUNT_NAME = 100
+MAX_PARAMETERS = 100
 MAX_SECONDS = 1e10
 MAX_RECORDS = 500
 """How many records one request to the diary may hold."""
@@ -33,6 +34,7 @@ MAX_AHEAD = timedelta(days=1)
 TASK_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 Choice = TypeVar("Choice", bound=StrEnum)
+Parameter = str | float | bool | list[str]
 _SURFACE = reprlib.Repr()
 _SURFACE.maxstring = 80
 
@@ -52,7 +54,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """One run on one host. `duration` and `cpu` are seconds, `memory_peak` and the output's sizes are bytes."""
+    """One run on one host. `duration` and `cpu` are seconds, `memory_peak` and the output's sizes are bytes.
+
+    `asked_by` names who started it by hand and `parameters` what they asked for; `unexpected` says what is suspicious
+    about a success; `retry_at` is when the next attempt of a failed run begins, and None where there is none.
+    """
 
     id: UUID
     host: str
@@ -80,6 +86,11 @@ class RunRecord:
     release: str
     unit_hash: str
     attempt: int
+    asked_by: str = ""
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    dry_run: bool = False
+    unexpected: tuple[str, ...] = ()
+    retry_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +178,11 @@ def _run(keys: "_Keys") -> RunRecord:
         release=keys.text("release"),
         unit_hash=keys.text("unit_hash"),
         attempt=keys.whole("attempt", least=1),
+        asked_by=keys.text("asked_by", default=""),
+        parameters=keys.parameters("parameters"),
+        dry_run=keys.boolean("dry_run"),
+        unexpected=keys.texts("unexpected"),
+        retry_at=keys.moment_or_none("retry_at") if "retry_at" in keys.mapping else None,
     )
     if record.status.is_final and record.ended is None:
         raise BadRecord(f"'ended' is null; a run that is {record.status} must say when it ended")
@@ -202,7 +218,9 @@ def _plain(value: object) -> object:
     if isinstance(value, StrEnum):
         return value.value
     if isinstance(value, tuple):
-        return [{f.name: getattr(item, f.name) for f in fields(item)} for item in value]
+        return [
+            each if isinstance(each, str) else {f.name: getattr(each, f.name) for f in fields(each)} for each in value
+        ]
     if isinstance(value, Mapping):
         return dict(value)
     return value
@@ -323,6 +341,34 @@ class _Keys:
                 raise _wrong(f"a name in {key}", name, f"a text of 1 to {MAX_COUNT_NAME} characters")
         keys = _Keys(value)
         return {name: keys.number(name) for name in value}
+
+    def boolean(self, key: str) -> bool:
+        value = self.mapping.get(key)
+        if not isinstance(value, bool | None):
+            raise _wrong(key, value, "true or false")
+        return bool(value)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.mapping.get(key) or []
+        if not isinstance(value, list) or len(value) > MAX_PARAMETERS:
+            raise _wrong(key, value, f"a list of at most {MAX_PARAMETERS} texts")
+        keys = _Keys({f"{key}[{number}]": each for number, each in enumerate(value)})
+        return tuple(keys.text(name) for name in keys.mapping)
+
+    def parameters(self, key: str) -> Mapping[str, Parameter]:
+        value = self.mapping.get(key) or {}
+        if not isinstance(value, Mapping) or len(value) > MAX_PARAMETERS:
+            raise _wrong(key, value, f"an object of at most {MAX_PARAMETERS} parameters by name")
+        keys = _Keys({str(name): each for name, each in value.items()})
+        return {storable(name): keys.parameter(name) for name in keys.mapping}
+
+    def parameter(self, key: str) -> Parameter:
+        value = self.value(key)
+        if isinstance(value, list):
+            return list(self.texts(key))
+        if isinstance(value, bool):
+            return value
+        return self.text(key) if isinstance(value, str) else self.number(key)
 
 
 def _item(key: str, value: object) -> Item:

@@ -151,6 +151,11 @@ class Run(models.Model):
     release = models.CharField(max_length=255, blank=True)
     unit_hash = models.CharField(max_length=128, blank=True)
     attempt = models.BigIntegerField(default=1)
+    asked_by = models.CharField(max_length=255, blank=True)
+    parameters = models.JSONField(default=dict)
+    dry_run = models.BooleanField(default=False)
+    unexpected = models.JSONField(default=list)
+    retry_at = models.DateTimeField(null=True)
     received = models.DateTimeField()
     review = models.CharField(max_length=20, choices=ReviewState.choices, blank=True)
 

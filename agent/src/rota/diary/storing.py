@@ -166,7 +166,9 @@ def reviews_given(records: Sequence[RunRecord]) -> dict[UUID, str]:
 
 
 def first_review(record: RunRecord) -> str:
-    return ReviewState.NEEDS_ANALYSIS if record.status.value in NEEDS_ANALYSIS else ReviewState.NONE
+    """A failure wants to be looked at unless another attempt follows it, and so does a success that is suspicious."""
+    has_failed = record.status.value in NEEDS_ANALYSIS and record.retry_at is None
+    return ReviewState.NEEDS_ANALYSIS if has_failed or record.unexpected else ReviewState.NONE
 
 
 def run_row(host: Host, record: RunRecord, review: str, now: datetime) -> Run:
@@ -195,6 +197,11 @@ def run_row(host: Host, record: RunRecord, review: str, now: datetime) -> Run:
         release=record.release,
         unit_hash=record.unit_hash,
         attempt=record.attempt,
+        asked_by=record.asked_by,
+        parameters=dict(record.parameters),
+        dry_run=record.dry_run,
+        unexpected=list(record.unexpected),
+        retry_at=record.retry_at,
         received=now,
         review=review,
     )
