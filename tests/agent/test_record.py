@@ -40,12 +40,13 @@ RUN: dict[str, Any] = {
     "unit_hash": "abc",
     "attempt": 1,
     "asked_by": "operator",
+    "attended": True,
     "parameters": {"full": True, "databases": ["alpha", "beta"], "limit": 10.0, "since": "2025-07-01"},
     "dry_run": True,
     "unexpected": ["rows is 0; expected >0"],
     "retry_at": "2025-07-14T01:12:00.000000Z",
 }
-LATER_KEYS = {"asked_by", "parameters", "dry_run", "unexpected", "retry_at"}
+LATER_KEYS = {"asked_by", "attended", "parameters", "dry_run", "unexpected", "retry_at"}
 DEPLOY: dict[str, Any] = {
     "version": 1,
     "kind": "deploy",
@@ -132,6 +133,7 @@ def test_a_running_run_has_no_end() -> None:
         ("counts", [1], "numbers by name"),
         ("attempt", 0, "from 1 to"),
         ("asked_by", 7, "text"),
+        ("attended", "yes", "true or false"),
         ("parameters", ["full"], "an object of at most 100 parameters"),
         ("parameters", {"full": {"deep": 1}}, "a finite number"),
         ("parameters", {"databases": [1]}, "text"),
@@ -163,7 +165,7 @@ def test_a_missing_key_is_named(mapping: dict[str, Any]) -> None:
 def test_a_record_of_an_older_agent_asked_for_nothing_and_is_not_tried_again() -> None:
     record = parse_record({name: value for name, value in RUN.items() if name not in LATER_KEYS})
     assert isinstance(record, RunRecord)
-    assert (record.asked_by, record.parameters, record.dry_run) == ("", {}, False)
+    assert (record.asked_by, record.attended, record.parameters, record.dry_run) == ("", False, {}, False)
     assert (record.unexpected, record.retry_at) == ((), None)
 
 

@@ -21,7 +21,8 @@ from rota import runner
 from rota.adapters.spool import Spool, join_output
 from rota.core import record as record_format
 from rota.core.record import RunRecord, as_mapping, parse_record
-from rota.core.status import Status
+from rota.core.request import Request
+from rota.core.status import Status, Trigger
 from rota.units import runner_command
 from tests.agent.waiting import wait_until
 
@@ -402,11 +403,35 @@ def test_a_run_keeps_to_the_release_it_began_with(bench: Bench, tmp_path: Path) 
     assert record.release == "old"
 
 
-def test_a_fresh_mark_names_the_run_and_says_that_it_was_started_by_hand(bench: Bench, tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    mark.write_text("01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59\n")
-    _, record = bench.run("/bin/true", mark=mark)
+def test_a_fresh_request_names_the_run_and_says_that_it_was_started_by_hand(bench: Bench, tmp_path: Path) -> None:
+    request = tmp_path / "request"
+    request.write_text("id 01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59\n")
+    _, record = bench.run("/bin/true", request=request)
     assert (str(record.id), record.trigger) == ("01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59", "manual")
+
+
+def test_what_a_request_asks_for_reaches_the_work_and_the_record(bench: Bench, tmp_path: Path) -> None:
+    slot = datetime(2025, 7, 14, 1, 10, tzinfo=UTC)
+    request = Request(
+        id="01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59",
+        trigger=Trigger.CATCH_UP,
+        slot=slot,
+        asked_by='anna "the second"',
+        parameters={"items": ["Alpha", "Beta gamma"], "full": True, "limit": 2.5, "note": "two\nlines"},
+        environment={"ROTA_PARAM_ITEMS": "Alpha\nBeta gamma", "ROTA_PARAM_NOTE": "", "OTHER": "a=b  c\n\n d"},
+        arguments=("--dry-run", "", "last word\n"),
+        is_dry_run=True,
+        is_attended=True,
+    )
+    path = tmp_path / "request"
+    path.write_text(request.text)
+    script = 'printf "%s|" "$ROTA_PARAM_ITEMS" "${ROTA_PARAM_NOTE-unset}" "$OTHER" "$ROTA_SLOT" "$@"'
+    _, record = bench.run("/bin/sh", "-c", script, "sh", "first", request=path)
+    said = bench.spool.output(record).split("|")
+    assert said[:3] == ["Alpha\nBeta gamma", "", "a=b  c\n\n d"]
+    assert said[3:] == ["2025-07-14T01:10:00.000000Z", "first", "--dry-run", "", "last word\n", ""]
+    assert (record.trigger, record.slot, record.asked_by) == (request.trigger, slot, request.asked_by)
+    assert (record.parameters, record.dry_run, record.attended) == (request.parameters, True, True)
 
 
 def test_a_timers_stamp_proves_slot_and_trigger(bench: Bench, tmp_path: Path) -> None:
@@ -425,30 +450,30 @@ def test_an_old_stamp_proves_a_start_by_hand(bench: Bench, tmp_path: Path) -> No
     assert (record.slot, record.trigger) == (None, "manual")
 
 
-def test_a_mark_that_was_used_or_is_old_is_left_alone(bench: Bench, tmp_path: Path) -> None:
-    mark = tmp_path / "mark"
-    mark.write_text("01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59\n")
+def test_a_request_that_was_used_or_is_old_is_left_alone(bench: Bench, tmp_path: Path) -> None:
+    request = tmp_path / "request"
+    request.write_text("id 01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59\n")
     for _ in range(2):
-        subprocess.run(bench.command("/bin/true", mark=mark), check=True)
+        subprocess.run(bench.command("/bin/true", request=request), check=True)
     assert len(bench.spool.names("done")) == 2
-    mark.write_text("01980a3c-5b7e-7c31-9a52-1f0d3c2b4a60\n")
-    os.utime(mark, (0, 0))
-    subprocess.run(bench.command("/bin/true", mark=mark), check=True)
+    request.write_text("id 01980a3c-5b7e-7c31-9a52-1f0d3c2b4a60\n")
+    os.utime(request, (0, 0))
+    subprocess.run(bench.command("/bin/true", request=request), check=True)
     assert "01980a3c-5b7e-7c31-9a52-1f0d3c2b4a60" not in bench.spool.names("done")
 
 
 @pytest.mark.parametrize("is_skipped", [False, True])
-def test_a_mark_is_used_once_though_the_record_has_been_shipped(
+def test_a_request_is_used_once_though_the_record_has_been_shipped(
     bench: Bench, running: Callable[..., "subprocess.Popen[bytes]"], tmp_path: Path, is_skipped: bool
 ) -> None:
-    mark = tmp_path / "mark"
-    mark.write_text("01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59\n")
+    request = tmp_path / "request"
+    request.write_text("id 01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59\n")
     if is_skipped:
         running("/bin/sleep", "60")
         wait_until(lambda: bench.spool.names("running"))
-    bench.run("/bin/true", mark=mark)
+    bench.run("/bin/true", request=request)
     bench.spool.acknowledge("01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59")
-    _, second = bench.run("/bin/true", mark=mark)
+    _, second = bench.run("/bin/true", request=request)
     assert str(second.id) != "01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59"
     assert bench.spool.output(second) == ""
     assert second.trigger == "timer"

@@ -34,7 +34,7 @@ MAX_TEXT, MAX_NAME, MAX_COUNT_NAME = 2_000, 255, 100
 REFUSED, NO_ITEM, NO_COUNT = "refused report lines", "items not listed", "counts not listed"
 RESERVE = 4096
 """How many bytes are set aside at the start, so that the end record of an ordinary run fits on a disk filled since."""
-MARK_AGE = 60.0
+REQUEST_AGE = 60.0
 TRIGGER_AGE = 10_000_000
 NO_LOGIN_WAIT = 0.5
 UNFINISHED = "tmp"
@@ -67,7 +67,7 @@ class Settings:
         self.slot: str | None = None
         self.trigger = values.get("trigger", "manual")
         self.stamp = values.get("stamp", "")
-        self.mark = values.get("mark", "")
+        self.request = values.get("request", "")
         self.current = values.get("current", "")
         self.release = values.get("release", "")
         self.unit_hash = values.get("hash", "")
@@ -75,6 +75,8 @@ class Settings:
         self.identifier = values.get("id", "")
         self.is_echoing = "echo" in values
         self.claimed = -1
+        self.asked = ""
+        self.variables: dict[bytes, bytes] = {}
 
 
 class Stop:
@@ -186,7 +188,12 @@ def run(settings: Settings) -> int:
     stop = Stop()
     stop.listen(settings.grace)
     command = pin_release(settings)
-    apply_mark(settings)
+    if settings.trigger == "timer":
+        settings.slot, settings.trigger = what_triggered(settings.stamp, time.time_ns() // 1000)
+    if settings.request and (asked := read_request(settings)):
+        command += heed(settings, asked)
+    if not settings.identifier:
+        settings.identifier = make_identifier(time.time_ns() // 1_000_000, posix.urandom(10))
     start: dict[str, Field] = {
         "host": settings.host,
         "environment": settings.environment,
@@ -239,24 +246,48 @@ def pin_release(settings: Settings) -> list[str]:
     return [target + word[len(prefix) - 1 :] if word.startswith(prefix) else word for word in settings.command]
 
 
-def apply_mark(settings: Settings) -> None:
-    """Take the id that `rota run` left for a start by hand, else make one.
+def read_request(settings: Settings) -> list[list[str]]:
+    """The lines of a `rota.core.request`, its id first, that whoever starts this run left for it; none when nobody did.
 
-    A mark that is old, or whose id a run has claimed already, was left behind by a `rota run` that died.
+    One that is old, or whose id a run has claimed already, was left behind by a `rota run` that died.
     """
-    if settings.trigger == "timer":
-        settings.slot, settings.trigger = what_triggered(settings.stamp, time.time_ns() // 1000)
-    if settings.mark:
-        try:
-            is_fresh = abs(time.time() - posix.stat(settings.mark).st_mtime) < MARK_AGE
-        except OSError:
-            is_fresh = False
-        identifier = read_first_line(settings.mark) if is_fresh else ""
-        if len(identifier) == 36 and claim(settings, identifier):
-            settings.identifier = identifier
-            settings.slot, settings.trigger = None, "manual"
-    if not settings.identifier:
-        settings.identifier = make_identifier(time.time_ns() // 1_000_000, posix.urandom(10))
+    try:
+        if abs(time.time() - posix.stat(settings.request).st_mtime) > REQUEST_AGE:
+            return []
+    except OSError:
+        return []
+    text = read_text(settings.request, 1 << 20).replace("\n ", "\0")
+    lines = [line.replace("\0", "\n").split(" ", 1) for line in text.split("\n")[:-1]]
+    identifier = lines[0][-1] if lines else ""
+    if len(identifier) != 36 or not claim(settings, identifier):
+        return []
+    settings.identifier = identifier
+    return lines
+
+
+def heed(settings: Settings, asked: list[list[str]]) -> list[str]:
+    """Take over what was asked for; what a record tells of it is kept as JSON. Returns words for the command."""
+    told: list[str] = []
+    words: list[str] = []
+    settings.slot, settings.trigger = None, "manual"
+    for key, value in asked[1:]:
+        if key == "trigger":
+            settings.trigger = value
+        elif key == "slot":
+            settings.slot = value
+        elif key == "asked_by":
+            told.append(f'"asked_by":{quote(cut(value, MAX_NAME))}')
+        elif key == "parameters":
+            told.append(f'"parameters":{value}')
+        elif key in ("dry_run", "attended"):
+            told.append(f'"{key}":true')
+        elif key == "environment":
+            name, _, content = value.partition("=")
+            settings.variables[name.encode()] = content.encode(errors="surrogateescape")
+        elif key == "argument":
+            words.append(value)
+    settings.asked = ",".join(["", *told])
+    return words
 
 
 def claim(settings: Settings, identifier: str) -> bool:
@@ -357,6 +388,7 @@ def spawn(settings: Settings, command: list[str], out: int, report: int) -> int:
     environ[b"ROTA_SLOT"] = (settings.slot or "").encode()
     environ[b"ROTA_ENVIRONMENT"] = settings.environment.encode()
     environ[b"ROTA_REPORT_FD"] = b"3"
+    environ |= settings.variables
     nothing = posix.open("/dev/null", posix.O_RDONLY | posix.O_CLOEXEC)
     # Both ends are lifted above 3 first: a dup2 onto itself would leave the descriptor to be closed by exec.
     out, report = lift(out), lift(report)
@@ -520,7 +552,7 @@ def record(
         warn(f"the report cannot be read: {error!r}")
         items, counts = "[]", f'{{"{REFUSED}":{report.count(10) or 1}}}'
     pairs = [f"{quote(key)}:{quote(value)}" for key, value in fields.items()]
-    return ("{" + ",".join([*pairs, f'"items":{items}', f'"counts":{counts}']) + "}\n").encode()
+    return ("{" + ",".join([*pairs, f'"items":{items}', f'"counts":{counts}']) + settings.asked + "}\n").encode()
 
 
 def read_report(report: bytes) -> tuple[str, str]:
@@ -695,14 +727,14 @@ def read_first_line(path: str) -> str:
     return read_text(path).partition("\n")[0]
 
 
-def read_text(path: str) -> str:
-    """The first 4 KiB of a small file; empty when it cannot be read."""
+def read_text(path: str, most: int = 4096) -> str:
+    """The first bytes of a small file; empty when it cannot be read."""
     try:
         file = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
         return ""
     try:
-        return posix.read(file, 4096).decode(errors="replace")
+        return posix.read(file, most).decode(errors="replace")
     except OSError:
         return ""
     finally:

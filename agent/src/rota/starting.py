@@ -1,20 +1,23 @@
 """A run started by hand: through systemd where there is a unit, else by the runner itself; live output either way."""
 
 import os
+import pwd
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from rota.adapters import systemd
 from rota.adapters.spool import Spool
 from rota.core.errors import RotaError
 from rota.core.places import Places
 from rota.core.record import KEEP_BYTES, RunRecord
+from rota.core.request import Request
 from rota.core.status import Status
 from rota.core.task import Task
 from rota.runner import LOCKED, TIMED_OUT, make_identifier
@@ -39,42 +42,55 @@ def has_unit(task: Task, places: Places) -> bool:
     return not places.is_embedded and systemd.is_booted() and (places.units / unit_name(task.name)).is_file()
 
 
-def run_unit(task: Task, places: Places, spool: Spool) -> int:
+def new_request(**wishes: Any) -> Request:
+    """A request with an id of its own, asked for by whoever runs this."""
+    identifier = make_identifier(time.time_ns() // 1_000_000, os.urandom(10))
+    return Request(id=identifier, **{"asked_by": who_asks(os.environ), **wishes})
+
+
+def who_asks(environ: Mapping[str, str]) -> str:
+    """Who became root to ask, else the present user."""
+    return environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+
+
+def run_unit(task: Task, places: Places, spool: Spool, request: Request) -> int:
     """Start the task's service, print its output as it comes, and return the exit code of the work.
 
-    The run's id is chosen here and left for the runner as a mark, so that its output can be found.
+    Raises AlreadyRunning, NeverStarted, NeverEnded.
     """
     unit = unit_name(task.name)
     if systemd.is_active(unit):
         raise AlreadyRunning(f"{unit}; see rota status")
-    identifier = make_identifier(time.time_ns() // 1_000_000, os.urandom(10))
-    with mark_left(places.marks / task.name, identifier):
-        said = start_and_follow(unit, spool.folder / "output" / identifier)
-    record = find_run(spool, identifier)
+    with request_left(places.requests / task.name, request):
+        said = start_and_follow(unit, spool.folder / "output" / request.id)
+    record = find_run(spool, request.id)
     if record is None:
         raise NeverStarted(f"{unit}: {said or 'see systemctl status'}")
     if not record.status.is_final:
-        raise NeverEnded(f"{unit}: {identifier} will be closed as lost by rota reconcile")
+        raise NeverEnded(f"{unit}: {request.id} will be closed as lost by rota reconcile")
     return exit_code(record)
 
 
 @contextmanager
-def mark_left(mark: Path, identifier: str) -> Iterator[None]:
-    """Leave the mark until the run is over, or until a closed terminal or a stop ends this. Raises NeverStarted."""
+def request_left(path: Path, request: Request) -> Iterator[None]:
+    """Leave the request until the run is over, or until a closed terminal or a stop ends this. Raises NeverStarted."""
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
-        write_mark(mark, identifier)
+        leave(path, request)
         yield
     finally:
         with suppress(PermissionError):  # then it was never written
-            mark.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
-def write_mark(mark: Path, identifier: str) -> None:
+def leave(path: Path, request: Request) -> None:
+    """Put the request there whole, for the unit that is started next. Raises NeverStarted."""
     try:
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.write_text(identifier + "\n", encoding="ascii")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{request.id}")
+        beside.write_text(request.text, encoding="utf-8")
+        beside.replace(path)
     except PermissionError as error:
         raise NeverStarted(f"{error}; become root") from error
 

@@ -184,7 +184,7 @@ def runner_arguments(task: Task, agent: Agent, places: Places, *, trigger: str, 
         "grace": show_seconds(task.grace),
         "trigger": trigger,
         "stamp": str(stamp_of(task, places)) if task.catch_up is CatchUp.LATEST and task.schedule else "",
-        "mark": "" if places.is_embedded else str(places.marks / task.name),
+        "request": "" if places.is_embedded else str(places.requests / task.name),
         "current": "" if places.is_embedded else str(places.current),
         "hash": unit_hash,
     }

@@ -22,6 +22,6 @@ def run_task(options: argparse.Namespace) -> int:
     task = catalogue.task(options.task)
     spool = find_spool(places)
     if starting.has_unit(task, places):
-        return starting.run_unit(task, places, spool)
+        return starting.run_unit(task, places, spool, starting.new_request())
     arguments = units.runner_arguments(task, catalogue.agent, places, trigger="manual", unit_hash="")
     return starting.run_here([*units.runner_command(PACKAGE), *arguments, "echo=yes", "--", *task.command])

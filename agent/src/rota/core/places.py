@@ -16,7 +16,7 @@ class Places:
     spool: Path
     spare: Path
     locks: Path
-    marks: Path
+    requests: Path
     units: Path
     stamps: Path
     current: Path
@@ -39,7 +39,7 @@ def on_host(root: Path = Path("/")) -> Places:
         spool=root / "var/lib/rota/spool",
         spare=root / "run/rota/spare/done",
         locks=root / "var/lib/rota/lock",
-        marks=root / "run/rota/manual",
+        requests=root / "run/rota/manual",
         units=root / "etc/systemd/system",
         stamps=root / "var/lib/systemd/timers",
         current=root / "opt/rota/current",
@@ -59,7 +59,7 @@ def under(home: Path) -> Places:
         spool=home / "spool",
         spare=home / "spare",
         locks=home / "lock",
-        marks=home / "manual",
+        requests=home / "manual",
         units=home / "units",
         stamps=home / "stamps",
         current=home / "current",

@@ -56,7 +56,8 @@ class Item:
 class RunRecord:
     """One run on one host. `duration` and `cpu` are seconds, `memory_peak` and the output's sizes are bytes.
 
-    `asked_by` names who started it by hand and `parameters` what they asked for; `unexpected` says what is suspicious
+    `asked_by` names who started it by hand and `parameters` what they asked for; `attended` says that they watched it
+    on a terminal, so that its failure opens no incident; `unexpected` says what is suspicious
     about a success; `retry_at` is when the next attempt of a failed run begins, and None where there is none.
     """
 
@@ -87,6 +88,7 @@ class RunRecord:
     unit_hash: str
     attempt: int
     asked_by: str = ""
+    attended: bool = False
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     dry_run: bool = False
     unexpected: tuple[str, ...] = ()
@@ -179,6 +181,7 @@ def _run(keys: "_Keys") -> RunRecord:
         unit_hash=keys.text("unit_hash"),
         attempt=keys.whole("attempt", least=1),
         asked_by=keys.text("asked_by", default=""),
+        attended=keys.boolean("attended"),
         parameters=keys.parameters("parameters"),
         dry_run=keys.boolean("dry_run"),
         unexpected=keys.texts("unexpected"),
