@@ -203,6 +203,8 @@ def build(name: str, own: Mapping[str, Setting], packs: Mapping[str, PackTask], 
     if "description" not in values:
         raise BadConfiguration(f"{file}: task {name}: description is missing: say in one line what it does")
     check_schedule(name, values, file)
+    if "except" in values:
+        values["excepted"] = values.pop("except")
     return Task(name=name, **values)  # type: ignore[arg-type]  # FIELDS reads each as what Task declares
 
 

@@ -3,11 +3,15 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import PurePosixPath
 
 from rota.core.quantities import parse_duration, parse_size
-from rota.core.task import CatchUp, Network
+from rota.core.status import Environment
+from rota.core.task import CatchUp, Dst, Network
+from rota.core.window import RIGHT, Window
+from rota.core.window import parse as parse_window
 
 WORD = re.compile(r"[a-z][a-z0-9_]*")
 ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]*\$?")
@@ -88,6 +92,39 @@ def choice(choices: type[StrEnum]) -> Callable[[object], StrEnum]:
     return read
 
 
+def choices(known: type[StrEnum]) -> Callable[[object], tuple[StrEnum, ...]]:
+    """One word of a closed set, or a list of them."""
+    one = choice(known)
+
+    def read(value: object) -> tuple[StrEnum, ...]:
+        values = value if isinstance(value, list) and value else [value]
+        try:
+            return tuple(one(each) for each in values)
+        except ValueError as error:
+            raise ValueError(f"{error}, or a list of them") from None
+
+    return read
+
+
+def windows(value: object) -> tuple[Window, ...]:
+    """One window or a list of them; a wrong one is named."""
+    values = value if isinstance(value, list) and value else [value]
+    found = []
+    for each in values:
+        try:
+            found.append(parse_window(each))
+        except ValueError:
+            raise ValueError(f"a list, and {str(each)!r} in it {RIGHT}") from None
+    return tuple(found)
+
+
+def positive_duration(value: object) -> timedelta:
+    duration = parse_duration(value)
+    if duration < timedelta(minutes=1):
+        raise ValueError("a duration of a minute at least, like 90s, 30min or 1h 30min")
+    return duration
+
+
 def paths(value: object) -> tuple[PurePosixPath, ...]:
     if isinstance(value, list) and all(
         isinstance(each, str) and each.startswith("/") and each.isprintable() for each in value
@@ -145,7 +182,19 @@ FIELDS: Mapping[str, Field] = {
     "settings": Field(mapping, "The settings of a pack's task, as its documentation lists them."),
     "schedule": Field(texts, "When to run: one `OnCalendar=` expression of systemd.time(7), or a list of them."),
     "zone": Field(text, f"The zone of the schedule: {ZONE_NAME}. Needed unless each expression names its own."),
-    "catch_up": Field(choice(CatchUp), "After the host was down: `none`, or run the `latest` missed slot once."),
+    "dst": Field(
+        choice(Dst),
+        "What becomes of times that daylight saving leaves out and repeats: `run_once`, `skip` or `both`.",
+    ),
+    "only": Field(windows, "Windows of local time outside which no slot runs."),
+    "except": Field(windows, "Windows of local time in which no slot runs: days, spans, times of the week, calendars."),
+    "every": Field(positive_duration, "Instead of a schedule: needed when the last success is older than this."),
+    "watch": Field(paths, "Folders; the task runs when one of them is not empty. Its work takes the files away."),
+    "environments": Field(choices(Environment), "Where its timer is armed; elsewhere it only runs by hand."),
+    "catch_up": Field(
+        choice(CatchUp), "After slots were missed: `none`, or run the `latest` of them once, or `all`, oldest first."
+    ),
+    "catch_up_window": Field(parse_duration, "How old a missed slot may be and still be caught up; a day unless said."),
     "spread": Field(parse_duration, "Starts up to this much later, by an amount that is stable per host and task."),
     "timeout": Field(parse_duration, "How long a run may take; then it is asked to end and fails with `timeout`."),
     "grace": Field(parse_duration, "How long a run that is asked to end may still take before it is killed."),
@@ -171,6 +220,9 @@ FIELDS: Mapping[str, Field] = {
     "address_space": Field(parse_size, "How much address space each process may use (`LimitAS=`)."),
     "cpu": Field(matching(PERCENTAGE, "a percentage like 50%"), "How much processor time the run may use."),
     "processes": Field(whole(1, 100_000), "How many processes and threads the run may have."),
+    "io_weight": Field(whole(1, 10_000), "Its share of the disks when they are busy (`IOWeight=`); others have 100."),
+    "heavy": Field(boolean, "It takes much of the host: `rota check` lets no two such tasks share a minute."),
+    "state": Field(boolean, "A folder of its own that outlives runs: `$STATE_DIRECTORY`."),
     "alert_to": Field(
         all_matching(ADDRESS, "a mail address"),
         "Who is told when it fails, instead of `agent: {alert: {to: …}}`; `[]` for nobody.",

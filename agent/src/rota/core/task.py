@@ -7,6 +7,9 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import TypeVar
 
+from rota.core.status import Environment
+from rota.core.window import Window
+
 Function = TypeVar("Function", bound=Callable[..., None])
 
 
@@ -15,6 +18,15 @@ class CatchUp(StrEnum):
 
     NONE = "none"
     LATEST = "latest"
+    ALL = "all"
+
+
+class Dst(StrEnum):
+    """What to do about local times that daylight saving leaves out in spring and repeats in autumn."""
+
+    RUN_ONCE = "run_once"
+    SKIP = "skip"
+    BOTH = "both"
 
 
 class Network(StrEnum):
@@ -35,7 +47,14 @@ class Task:
     pack: str | None = None
     schedule: tuple[str, ...] = ()
     zone: str | None = None
+    dst: Dst | None = None
+    only: tuple[Window, ...] = ()
+    excepted: tuple[Window, ...] = ()
+    every: timedelta | None = None
+    watch: tuple[PurePosixPath, ...] = ()
     catch_up: CatchUp | None = None
+    catch_up_window: timedelta = timedelta(days=1)
+    environments: tuple[Environment, ...] = ()
     spread: timedelta = timedelta()
     timeout: timedelta = timedelta(hours=1)
     grace: timedelta = timedelta(seconds=10)
@@ -55,6 +74,9 @@ class Task:
     address_space: str | None = None
     cpu: str | None = None
     processes: int = 128
+    io_weight: int | None = None
+    heavy: bool = False
+    state: bool = False
     alert_to: tuple[str, ...] | None = None
     nice: int = 5
 
