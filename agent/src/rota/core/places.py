@@ -8,7 +8,11 @@ SPOOL_FOLDERS = ("tmp", "running", "done", "sent", "output", "quarantine")
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Every folder the agent reads or writes. `is_embedded` where all of them lie under one home, without systemd."""
+    """Every folder the agent reads or writes. `is_embedded` where all of them lie under one home, without systemd.
+
+    Four hold a file for each task: `plans` its coming slots, `pauses` why it does not run, `asked` its runs for which
+    somebody set a time, and `successes` the moment of its latest success.
+    """
 
     configuration: Path
     environment: Path
@@ -17,6 +21,10 @@ class Places:
     spare: Path
     locks: Path
     requests: Path
+    plans: Path
+    pauses: Path
+    asked: Path
+    successes: Path
     units: Path
     stamps: Path
     current: Path
@@ -40,6 +48,10 @@ def on_host(root: Path = Path("/")) -> Places:
         spare=root / "run/rota/spare/done",
         locks=root / "var/lib/rota/lock",
         requests=root / "run/rota/manual",
+        plans=root / "var/lib/rota/plan",
+        pauses=root / "var/lib/rota/pause",
+        asked=root / "var/lib/rota/asked",
+        successes=root / "var/lib/rota/success",
         units=root / "etc/systemd/system",
         stamps=root / "var/lib/systemd/timers",
         current=root / "opt/rota/current",
@@ -60,6 +72,10 @@ def under(home: Path) -> Places:
         spare=home / "spare",
         locks=home / "lock",
         requests=home / "manual",
+        plans=home / "plan",
+        pauses=home / "pause",
+        asked=home / "asked",
+        successes=home / "success",
         units=home / "units",
         stamps=home / "stamps",
         current=home / "current",

@@ -1,4 +1,4 @@
-"""The closed sets of words in a run record: environments, statuses, triggers, and a deploy's actions and outcomes."""
+"""The closed sets of words in a record: environments, statuses, triggers, why runs are skipped, a deploy's outcomes."""
 
 from enum import StrEnum
 
@@ -39,6 +39,29 @@ class Trigger(StrEnum):
     PATH = "path"
     CATCH_UP = "catch_up"
     RETRY = "retry"
+
+
+class Skip(StrEnum):
+    """Why a slot passed without a run; a record's reason is the word alone, or `word: detail`."""
+
+    LOCKED = "locked"
+    PAUSED = "paused"
+    EXCEPTED = "excepted"
+    DAYLIGHT_SAVING = "daylight saving"
+    STILL_RUNNING = "still running"
+    HOST_DOWN = "host was down"
+    NEVER_STARTED = "never started"
+    STOPPED = "stopped"
+
+    def because(self, detail: str) -> str:
+        """The reason with its detail, as a record holds it."""
+        return f"{self}: {detail}" if detail else str(self)
+
+    @classmethod
+    def of(cls, reason: str) -> "Skip | None":
+        """The word that this reason begins with; None when it is none of these."""
+        word = reason.partition(":")[0]
+        return cls(word) if word in list(cls) else None
 
 
 class DeployAction(StrEnum):
