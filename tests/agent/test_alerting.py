@@ -28,7 +28,7 @@ from rota.core.record import RunRecord
 from rota.core.status import Environment, Status
 from rota.core.task import Task
 from tests.agent.neighbours import free_port
-from tests.agent.records import make_run
+from tests.agent.records import make_running
 
 NOW = datetime(2025, 7, 14, 12, 0, tzinfo=UTC)
 TO = ("anna@example.org", "ben@example.org")
@@ -69,17 +69,18 @@ class Host:
 
     def end(self, status: str = "succeeded", **changes: Any) -> RunRecord:
         """A run that began and ended now, a minute after the one before."""
-        self.now += timedelta(minutes=1)
-        moment = self.now.isoformat()
-        milliseconds = int(self.now.timestamp() * 1000)
-        identifier = f"{milliseconds:012x}"
         changes.setdefault("reason", "" if status == "succeeded" else "exit 3")
-        run = make_run(
-            id=f"{identifier[:8]}-{identifier[8:]}-7000-8000-000000000000",
-            task="export", status=status, started=moment, ended=moment, **changes,
-        )  # fmt: skip
+        run = self.running()
+        run = replace(run, status=Status(status), ended=run.started, **changes)
         self.spool.store(run)
         return run
+
+    def running(self) -> RunRecord:
+        """A run that begins now, a minute after the one before."""
+        self.now += timedelta(minutes=1)
+        digits = f"{int(self.now.timestamp() * 1000):012x}"
+        identifier = f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"
+        return make_running(id=identifier, task="export", started=self.now.isoformat())
 
     def look(self, *, failure: alerting.Failure | None = None) -> str:
         self.now += timedelta(seconds=1)
@@ -200,6 +201,27 @@ def test_a_failure_is_told_though_the_clock_was_set_back(host: Host, mails: list
     host.end("failed")
     host.look()
     assert subjects(mails) == [FAILED]
+
+
+def test_a_run_found_lost_days_after_it_began_is_told(host: Host, mails: list[EmailMessage]) -> None:
+    host.end()
+    host.look()
+    lost = host.running()
+    host.now += timedelta(days=5)
+    host.spool.store(replace(lost, status=Status.LOST, reason="host went down", ended=host.now))
+    host.look()
+    assert subjects(mails) == ["[production] export failed on books: host went down"]
+
+
+def test_a_failure_that_is_heard_of_after_a_later_success_is_not_told(host: Host, mails: list[EmailMessage]) -> None:
+    host.end()
+    host.look()
+    failed = replace(host.running(), status=Status.FAILED, reason="exit 3", ended=host.now)
+    host.end()
+    host.look()
+    host.spool.store(failed)
+    host.look()
+    assert mails == []
 
 
 def test_what_is_remembered_may_be_broken(host: Host, mails: list[EmailMessage]) -> None:

@@ -7,19 +7,20 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from uuid import UUID
 
 from rota.adapters.outbound import Door, MailNotSent, MailServer, Outbox
 from rota.adapters.spool import Spool, runs, spool_of, write_through
-from rota.adapters.standings import Standings
+from rota.adapters.standings import News, Standings
 from rota.core import letter
 from rota.core.catalogue import Agent, Catalogue
 from rota.core.errors import RotaError
 from rota.core.exposition import Measured, render
-from rota.core.incident import Incident, Standing, follow, judge, news, why_without_record
+from rota.core.history import Standing, changes_standing
+from rota.core.incident import Incident, judge, why_without_record
 from rota.core.letter import Desk
 from rota.core.places import Places
 from rota.core.record import RunRecord
@@ -92,28 +93,31 @@ def alone(memory: Standings) -> Iterator[None]:
 
 def look(spool: Spool, memory: Standings, catalogue: Catalogue, now: datetime) -> dict[str, Standing]:
     """Bring standings and incidents up to date with the runs that came to an end since the last look."""
-    standings, incidents = memory.load(), memory.incidents()
-    longest = max((task.timeout for task in catalogue.tasks.values()), default=timedelta())
-    since = now - LOOK_BACK - longest if standings else datetime.fromtimestamp(0, UTC)
-    ended: dict[str, list[RunRecord]] = {name: [] for name in catalogue.tasks}
-    for run in spool.records(*EVERYWHERE, since=since):
-        if isinstance(run, RunRecord) and run.task in ended:
-            # What a run reported may be large, and the first look sees the runs of months.
-            ended[run.task].append(replace(run, items=(), counts={}))
-    for name, found in ended.items():
-        fresh = news(standings.get(name), found, now)
-        # Of a task that was never looked at, what failed long ago is nobody's concern any more.
-        judged = fresh if name in standings else fresh[-1:]
-        for run in fresh:
-            standings[name] = follow(standings.get(name), run)
-        for run in judged:
-            if incident := judge(incidents.get(name), run):
+    news, incidents = memory.look(spool, now=now), memory.incidents()
+    for name in catalogue.tasks:
+        for run in judged(news, name):
+            known = incidents.get(name)
+            is_counted = known is not None and known.run == str(run.id)
+            if not is_counted and (incident := judge(known, run)):
                 incidents[name] = incident
                 memory.keep(incident)
     memory.forget(incidents.keys() - catalogue.tasks.keys())
-    standings = {name: standing for name, standing in standings.items() if name in catalogue.tasks}
-    memory.store(standings)
-    return standings
+    memory.keep_news(news)
+    return news.standings
+
+
+def judged(news: News, task: str) -> list[RunRecord]:
+    """The task's new runs of which its people should know, oldest first.
+
+    Not what arrived late and is older than a run that was judged before. Of a task that was never looked at, what
+    failed long ago is nobody's concern any more.
+    """
+    before, after = news.memory.standings.get(task), news.standings.get(task)
+    known = before.latest if before else None
+    ended = [run for run in news.fresh.get(task, ()) if changes_standing(run) and run.status is not Status.SKIPPED]
+    if known and after and after.latest and after.latest.started >= known.started:
+        ended = [run for run in ended if run.started >= known.started]
+    return ended if before else ended[-1:]
 
 
 def note_missing_record(

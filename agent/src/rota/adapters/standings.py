@@ -1,17 +1,49 @@
 """What a host remembers between two looks at its runs: how each task stands, and a file for each open incident."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rota.adapters.spool import UnsafeFile, read_plain, write_through
-from rota.core.incident import Incident, Standing
+from rota.adapters.spool import Spool, UnsafeFile, read_plain, write_through
+from rota.core.history import ROW, Days, Ended, Standing, Tally, follow
+from rota.core.incident import Incident
+from rota.core.record import BadRecord, RunRecord
 from rota.core.status import Status
 
-LIMIT = 4 * 1024 * 1024
+VERSION = 2
+LIMIT = 64 * 1024 * 1024
+ARRIVED = ("done", "sent", "quarantine")
+"""Where records of runs that are over may lie, in the order in which they move along."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """How each task stands, and which records that comes from: the first `size` bytes of a file of their ids.
+
+    Ids are only added to that file, and the standings say how far it counts. So both become true at once, when the
+    standings are replaced; a record counts once whatever is interrupted, however late it came, and whatever clock
+    said when it began.
+    """
+
+    standings: Mapping[str, Standing]
+    folded: frozenset[str] = frozenset()
+    generation: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class News:
+    """What came since the last look: how tasks stand now, the runs that are new by task, and whose records count."""
+
+    memory: Memory
+    standings: dict[str, Standing]
+    fresh: dict[str, list[RunRecord]]
+    folded: frozenset[str]
+    present: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -25,14 +57,67 @@ class Standings:
 
     def load(self) -> dict[str, Standing]:
         """How each task stood at the last look."""
-        found: dict[str, Standing] = {}
-        for task, values in read_mapping(self.folder / "standings.json").items():
-            if isinstance(values, dict) and (standing := parse_standing(values)):
-                found[task] = standing
-        return found
+        return dict(self.remember().standings)
 
-    def store(self, standings: Mapping[str, Standing]) -> None:
-        replace(self.folder / "standings.json", {task: asdict(each) for task, each in standings.items()})
+    def remember(self) -> Memory:
+        """All that the last look left."""
+        content = read_mapping(self._standings())
+        try:
+            if content["version"] != VERSION:
+                return Memory(standings={})
+            generation, size = int(content["generation"]), int(content["size"])
+            ids = read_plain(self._ids(generation), LIMIT)[:size].decode("ascii")
+            standings = {str(task): parse_standing(values) for task, values in content["tasks"].items()}
+        except (KeyError, ValueError, TypeError, AttributeError, FileNotFoundError, UnsafeFile):
+            return Memory(standings={})
+        if len(ids) != size:
+            return Memory(standings={})
+        return Memory(standings=standings, folded=frozenset(ids.split()), generation=generation, size=size)
+
+    def look(self, spool: Spool, *, now: datetime, counted: Mapping[str, Collection[str]] | None = None) -> News:
+        """How tasks stand with the runs that have ended since the last look, which this does not remember.
+
+        `counted` names the counts to remember, by task. Raises SpoolUnreadable.
+        """
+        memory = self.remember()
+        present = frozenset(name for folder in ARRIVED for name in spool.names(folder))
+        folded, fresh = set(memory.folded), dict[str, list[RunRecord]]()
+        for name in sorted(present - memory.folded):
+            try:
+                run = load_arrived(spool, name)
+            except FileNotFoundError:
+                continue  # put back or removed meanwhile; the next look finds it, if it is anywhere
+            folded.add(name)
+            if run:
+                fresh.setdefault(run.task, []).append(run)
+        standings = dict(memory.standings)
+        for task, runs in fresh.items():
+            runs.sort(key=lambda run: run.started)
+            for run in runs:
+                standings[task] = follow(standings.get(task), run, now=now, counted=(counted or {}).get(task, ()))
+        return News(memory=memory, standings=standings, fresh=fresh, folded=frozenset(folded), present=present)
+
+    def keep_news(self, news: News) -> None:
+        """Remember what a look found; only one at a time may."""
+        memory, added = news.memory, news.folded - news.memory.folded
+        if not added and memory.generation:
+            return
+        generation, size = memory.generation, memory.size
+        if not generation or len(memory.folded - news.present) > len(news.present) + 1000:
+            generation, size, added = generation + 1, 0, news.folded & news.present
+        size = append(self._ids(generation), size, sorted(added))
+        tasks = {task: plain_standing(standing) for task, standing in news.standings.items()}
+        value = {"version": VERSION, "generation": generation, "size": size, "tasks": tasks}
+        replace_file(self._standings(), value)
+        for path in self.folder.glob("*.ids"):
+            if path != self._ids(generation):
+                path.unlink(missing_ok=True)
+
+    def _standings(self) -> Path:
+        return self.folder / "standings.json"
+
+    def _ids(self, generation: int) -> Path:
+        return self.folder / f"folded-{generation}.ids"
 
     def incidents(self) -> dict[str, Incident]:
         """The incidents that are open, or closed and not told of yet, by task. Raises PermissionError."""
@@ -41,24 +126,79 @@ class Standings:
         return {incident.task: incident for incident in found if incident}
 
     def keep(self, incident: Incident) -> None:
-        replace(self.folder / f"{incident.task}.incident", asdict(incident))
+        replace_file(self.folder / f"{incident.task}.incident", asdict(incident))
 
     def forget(self, tasks: Iterable[str]) -> None:
         for task in tasks:
             (self.folder / f"{task}.incident").unlink(missing_ok=True)
 
 
-def parse_standing(values: Mapping[str, Any]) -> Standing | None:
-    try:
-        return Standing(
-            run=values["run"],
-            started=datetime.fromisoformat(values["started"]),
-            status=Status(values["status"]),
-            duration=float(values["duration"]) if values["duration"] is not None else None,
-            succeeded=datetime.fromisoformat(values["succeeded"]) if values["succeeded"] else None,
-        )
-    except (KeyError, ValueError, TypeError):
+def load_arrived(spool: Spool, name: str) -> RunRecord | None:
+    """The run of this id, wherever its record has moved to; None for a deploy, and for what cannot be read.
+
+    Without its items, for the first look sees the runs of months. Raises FileNotFoundError.
+    """
+    for folder in ARRIVED:
+        try:
+            record = spool.load(folder, name)
+        except FileNotFoundError:
+            continue
+        except (BadRecord, UnsafeFile):
+            return None
+        return replace(record, items=(), output="") if isinstance(record, RunRecord) else None
+    raise FileNotFoundError(name)
+
+
+def append(path: Path, size: int, ids: Iterable[str]) -> int:
+    """Write these ids after the first `size` bytes, and wait until the disk has them. Returns the size then."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
+    with os.fdopen(file, "wb") as stream:
+        stream.truncate(size)
+        stream.seek(size)
+        stream.write("".join(f"{each}\n" for each in ids).encode("ascii", "replace"))
+        stream.flush()
+        os.fsync(file)
+        return stream.tell()
+
+
+def plain_standing(standing: Standing) -> dict[str, object]:
+    """The standing as JSON holds it."""
+    return {
+        "latest": asdict(standing.latest) if standing.latest else None,
+        "success": asdict(standing.success) if standing.success else None,
+        "durations": standing.durations,
+        "counts": standing.counts,
+        "total": standing.total.numbers,
+        "days": standing.days.numbers,
+    }
+
+
+def parse_standing(values: Mapping[str, Any]) -> Standing:
+    """The inverse. Raises KeyError, ValueError, TypeError."""
+    days = values["days"]
+    if len(days) % ROW or set(map(type, days)) > {int}:
+        raise ValueError("no days")
+    return Standing(
+        latest=parse_ended(values["latest"]),
+        success=parse_ended(values["success"]),
+        durations=tuple(map(float, values["durations"])),
+        counts={str(name): tuple(map(float, counts)) for name, counts in values["counts"].items()},
+        total=Tally(*map(int, values["total"])),
+        days=Days(tuple(days)),
+    )
+
+
+def parse_ended(values: Mapping[str, Any] | None) -> Ended | None:
+    if values is None:
         return None
+    return Ended(
+        run=values["run"],
+        started=datetime.fromisoformat(values["started"]),
+        ended=datetime.fromisoformat(values["ended"]),
+        status=Status(values["status"]),
+        reason=str(values["reason"]),
+        duration=None if values["duration"] is None else float(values["duration"]),
+    )
 
 
 def parse_incident(values: Mapping[str, Any]) -> Incident | None:
@@ -85,8 +225,8 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def replace(path: Path, value: object) -> None:
+def replace_file(path: Path, value: object) -> None:
     """Write beside and rename."""
     beside = path.with_suffix(".new")
-    write_through(beside, json.dumps(value, default=datetime.isoformat) + "\n")
+    write_through(beside, json.dumps(value, default=datetime.isoformat, separators=(",", ":")) + "\n")
     beside.replace(path)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from rota.core.incident import Standing
+from rota.core.history import Standing
 from rota.core.status import Status
 
 ENDS = (Status.SUCCEEDED, Status.FAILED, Status.LOST)
@@ -22,18 +22,19 @@ class Measured:
 
 def render(measured: Measured) -> str:
     """The whole text of `rota.prom`."""
-    ran = {task: standing for task, standing in measured.tasks.items() if standing}
+    ran = {task: each.latest for task, each in measured.tasks.items() if each and each.latest}
+    good = {task: each.success for task, each in measured.tasks.items() if each and each.success}
     lines = [
         *gauge("rota_looked_timestamp_seconds", "When these were written.", [("", measured.at.timestamp())]),
         *gauge(
             "rota_task_last_run_timestamp_seconds",
             "When the latest run that came to an end began.",
-            [(f'task="{task}"', standing.started.timestamp()) for task, standing in ran.items()],
+            [(f'task="{task}"', each.started.timestamp()) for task, each in ran.items()],
         ),
         *gauge(
             "rota_task_last_success_timestamp_seconds",
             "When the latest run that succeeded ended.",
-            [(f'task="{task}"', each.succeeded.timestamp()) for task, each in ran.items() if each.succeeded],
+            [(f'task="{task}"', each.ended.timestamp()) for task, each in good.items()],
         ),
         *gauge(
             "rota_task_last_run_duration_seconds",

@@ -1,13 +1,12 @@
-"""How a task stands: its latest run, its latest success, and the one incident that is open while it fails."""
+"""The one incident that is open while a task fails, and why a run left no record."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from rota.core.record import RunRecord
 from rota.core.status import Status
 
-CLOCK_MARGIN = timedelta(minutes=5)
 FIRST_OF_SYSTEMD = 200
 
 # systemd.exec(5), Process Exit Codes: how far systemd came before the task's own program.
@@ -23,17 +22,6 @@ BEFORE_THE_PROGRAM: Mapping[int, str] = {
     228: "its system calls cannot be filtered",
     243: "a credential is missing",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Standing:
-    """A task's latest run that came to an end, and when its latest success ended. `duration` is seconds."""
-
-    run: str
-    started: datetime
-    status: Status
-    duration: float | None
-    succeeded: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,18 +41,6 @@ class Incident:
         return self.recovered is None
 
 
-def follow(standing: Standing | None, run: RunRecord) -> Standing:
-    """How the task stands after this run, which came to an end."""
-    before = standing.succeeded if standing else None
-    return Standing(
-        run=str(run.id),
-        started=run.started,
-        status=run.status,
-        duration=run.duration,
-        succeeded=run.ended if run.status is Status.SUCCEEDED else before,
-    )
-
-
 def judge(incident: Incident | None, run: RunRecord) -> Incident | None:
     """What becomes of the incident, if there is one, by a run that came to an end.
 
@@ -78,20 +54,6 @@ def judge(incident: Incident | None, run: RunRecord) -> Incident | None:
     return replace(
         incident, failures=incident.failures + 1, run=str(run.id), reason=run.reason or run.status, recovered=None
     )
-
-
-def news(standing: Standing | None, runs: Iterable[RunRecord], now: datetime) -> list[RunRecord]:
-    """The task's runs that came to an end and are not in its standing yet, oldest first.
-
-    A skipped run changes nothing: the work that held the lock has a record of its own. When the clock was set back,
-    the standing lies in the future; then what began a moment ago counts as new, and what is still to come does not.
-    """
-    ended = (Status.SUCCEEDED, Status.FAILED, Status.LOST)
-    known = standing.started if standing else datetime.min.replace(tzinfo=UTC)
-    if known > now:
-        known = now - CLOCK_MARGIN
-    found = [run for run in runs if run.status in ended and known < run.started <= now]
-    return sorted(found, key=lambda run: run.started)
 
 
 def why_without_record(result: str, exit_code: str, exit_status: str) -> str:
