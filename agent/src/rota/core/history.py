@@ -5,12 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from rota.core.record import RunRecord
-from rota.core.status import Status
+from rota.core.status import Skip, Status
 
 LATEST = 50
 """Of how many successes durations and counts are kept."""
 DAYS = 400
-MISSED = ("host was down", "never started")
+MISSED = (Skip.HOST_DOWN, Skip.NEVER_STARTED)
 """Why a slot is skipped that should have run; the other reasons are somebody's wish, or a run of the same work."""
 
 
@@ -162,7 +162,7 @@ def tally_of(run: RunRecord) -> Tally:
     if run.status is not Status.SKIPPED:
         return Tally(**{run.status.value: 1})
     slots = max(1, round(run.counts.get("slots", 1)))
-    return Tally(skipped=slots, missed=slots if run.reason.partition(":")[0] in MISSED else 0)
+    return Tally(skipped=slots, missed=slots if Skip.of(run.reason) in MISSED else 0)
 
 
 def median(values: Iterable[float]) -> float | None:
