@@ -36,7 +36,7 @@ def test_every_example_is_accepted(tmp_path: Path) -> None:
     assert inspect.isfunction(function)
     packs = discover() | {"library.export_catalogue": PackTask("export_catalogue", "library", function)}
     examples = [yaml.safe_load(text) for language, text in EXAMPLES if language == "yaml"]
-    assert len(examples) == 3
+    assert len(examples) >= 3
     for number, example in enumerate(examples):
         folder = tmp_path / str(number)
         folder.mkdir()

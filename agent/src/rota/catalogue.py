@@ -9,18 +9,24 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path, PurePosixPath
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
-from rota.core.catalogue import Agent, Catalogue, nearest
+from rota.core.catalogue import Agent, Catalogue
 from rota.core.errors import RotaError
 from rota.core.fields import FIELDS, ZONE_NAME
 from rota.core.mail import READERS, Alerting, parse_alerting
+from rota.core.nearest import nearest
+from rota.core.parameter import DRY_RUN
+from rota.core.parameter_fields import WrongWithin
 from rota.core.record import TASK_NAME
 from rota.core.status import Environment
 from rota.core.task import Task, declaration
+from rota.pack_parameters import choices_of, keyword_only, parameters_of
 
 TOP_LEVEL = ("agent", "tasks", "diary", "backup", "mirror")
 AGENT_KEYS = ("host", "environment", "diary", "alert")
@@ -189,7 +195,7 @@ def build(name: str, own: Mapping[str, Setting], packs: Mapping[str, PackTask], 
     given = {key: setting for key, setting in own.items() if key}
     pack_task = find_pack_task(name, given, packs, file)
     fields = {key: Setting(None, value) for key, value in (pack_task.defaults if pack_task else {}).items()} | given
-    values = {key: value_of(name, key, setting, file) for key, setting in fields.items()}
+    values: dict[str, Any] = {key: value_of(name, key, setting, file) for key, setting in fields.items()}
     if not values.pop("enabled", True):
         return None
     values.pop("task", None)
@@ -197,15 +203,38 @@ def build(name: str, own: Mapping[str, Setting], packs: Mapping[str, PackTask], 
     if pack_task:
         values.setdefault("description", pack_task.description)
         values["pack"] = pack_task.pack
+        settings = {**settings, "items": list(values["items"])} if "items" in values else settings
         values["command"] = pack_command(name, pack_task, settings, python, file)
+        values |= offers(name, pack_task, values, settings, file)
     elif settings:
         raise BadConfiguration(f"{file}: task {name}: settings are for a pack's task; a command has its arguments")
+    elif any(isinstance(each, str) for each in values.get("parameters", ())):
+        raise BadConfiguration(f"{file}: task {name}: parameters: of a command it must be a mapping by name")
     if "description" not in values:
         raise BadConfiguration(f"{file}: task {name}: description is missing: say in one line what it does")
     check_schedule(name, values, file)
     if "except" in values:
         values["excepted"] = values.pop("except")
-    return Task(name=name, **values)  # type: ignore[arg-type]  # FIELDS reads each as what Task declares
+    return Task(name=name, **values)
+
+
+def offers(
+    name: str,
+    pack_task: PackTask,
+    values: Mapping[str, Any],
+    settings: Mapping[str, object],
+    file: Path | None,
+) -> dict[str, object]:
+    """What the pack's function lets a run by hand set, and whether it can try without changing anything."""
+    if not all(isinstance(each, str) for each in values.get("parameters", ())):
+        raise BadConfiguration(f"{file}: task {name}: parameters: of a pack's task it must be a list of its settings")
+    try:
+        parameters = parameters_of(pack_task.function, values.get("parameters", ()), settings)
+    except ValueError as error:
+        raise BadConfiguration(f"{file}: task {name}: parameters: {error}") from None
+    if "dry_run" in values:
+        raise BadConfiguration(f"{file}: task {name}: dry_run: a pack's function has a setting of that name, or cannot")
+    return {"parameters": parameters, "dry_run": () if DRY_RUN in keyword_only(pack_task.function) else None}
 
 
 def find_pack_task(
@@ -233,10 +262,12 @@ def find_pack_task(
 
 
 def value_of(name: str, key: str, setting: Setting, file: Path | None) -> object:
+    where = setting.file or file
     try:
         return FIELDS[key].read(setting.value)
+    except WrongWithin as error:
+        raise BadConfiguration(f"{where}: task {name}: {key}: {error}") from None
     except ValueError as error:
-        where = setting.file or file
         raise BadConfiguration(f"{where}: task {name}: {key} is {setting.value!r}; it must be {error}") from None
 
 
@@ -282,11 +313,7 @@ def pack_command(
 def bind(function: Callable[..., None], settings: Mapping[str, object]) -> dict[str, object]:
     """The settings as the function's keyword-only parameters want them. Raises ValueError naming what is wrong."""
     hints = typing.get_type_hints(function)
-    parameters = {
-        key: parameter
-        for key, parameter in inspect.signature(function).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    parameters = keyword_only(function)
     for key in settings:
         if key not in parameters:
             known = ", ".join(parameters) or "none"
@@ -313,16 +340,31 @@ def convert(key: str, value: object, wanted: object) -> object:
         return Path(value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if wanted is date and isinstance(value, str | date):
+        return converted_date(key, value)
+    if choices_of(wanted) and value in choices_of(wanted):
+        return wanted(value) if isinstance(wanted, type) else value
     is_scalar = wanted in (str, int, float, bool)
     if is_scalar and type(value) is wanted:
         return value
     raise ValueError(f"the setting {key!r} is {value!r}; it must be {shown_type(wanted)}")
 
 
+def converted_date(key: str, value: str | date) -> date:
+    """A date, which JSON and quoted YAML hold as text. Raises ValueError."""
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        raise ValueError(f"the setting {key!r} is {value!r}; it must be {shown_type(date)}") from None
+
+
 def shown_type(wanted: object) -> str:
     """A parameter's type in words."""
     arguments = typing.get_args(wanted)
     words = {str: "text", int: "a whole number", float: "a number", bool: "true or false", Path: "a whole path"}
+    words[date] = "a date like 2026-01-31"
+    if choices_of(wanted):
+        return f"one of {', '.join(choices_of(wanted))}"
     if typing.get_origin(wanted) in (list, tuple):
         return f"a list; each entry is {shown_type(arguments[0])}"
     if typing.get_origin(wanted) is dict:

@@ -1,5 +1,6 @@
 """A run started by hand: through systemd where there is a unit, else by the runner itself; live output either way."""
 
+import json
 import os
 import pwd
 import signal
@@ -15,6 +16,7 @@ from typing import Any
 from rota.adapters import systemd
 from rota.adapters.spool import Spool
 from rota.core.errors import RotaError
+from rota.core.parameter import DRY_RUN, Value, recorded, variables
 from rota.core.places import Places
 from rota.core.record import KEEP_BYTES, RunRecord
 from rota.core.request import Request
@@ -38,14 +40,31 @@ class NeverStarted(RotaError):
     """The unit could not be started."""
 
 
+class NoDryRun(RotaError):
+    """This task cannot show what it would do."""
+
+
 def has_unit(task: Task, places: Places) -> bool:
     return not places.is_embedded and systemd.is_booted() and (places.units / unit_name(task.name)).is_file()
 
 
-def new_request(**wishes: Any) -> Request:
-    """A request with an id of its own, asked for by whoever runs this."""
-    identifier = make_identifier(time.time_ns() // 1_000_000, os.urandom(10))
-    return Request(id=identifier, **{"asked_by": who_asks(os.environ), **wishes})
+def new_request(task: Task, values: Mapping[str, Value] | None = None, **wishes: Any) -> Request:
+    """A request with an id of its own, asked for by whoever runs this, with these values of parameters.
+
+    Raises NoDryRun.
+    """
+    chosen = dict(values or {})
+    if wishes.get("is_dry_run") and task.dry_run is None:
+        raise NoDryRun(f"{task.name}; {DRY_RUN} in its declaration would say how")
+    handed = {**chosen, DRY_RUN: True} if wishes.get("is_dry_run") else chosen
+    in_json = {"ROTA_PARAMETERS": json.dumps(handed)} if handed else {}
+    asked = {
+        "asked_by": who_asks(os.environ),
+        "parameters": recorded(chosen),
+        "environment": in_json if task.pack else variables(chosen),
+        "arguments": (task.dry_run or ()) if wishes.get("is_dry_run") else (),
+    }
+    return Request(id=make_identifier(time.time_ns() // 1_000_000, os.urandom(10)), **{**asked, **wishes})
 
 
 def who_asks(environ: Mapping[str, str]) -> str:
@@ -72,13 +91,13 @@ def run_unit(task: Task, places: Places, spool: Spool, request: Request) -> int:
 
 
 @contextmanager
-def request_left(path: Path, request: Request) -> Iterator[None]:
+def request_left(path: Path, request: Request) -> Iterator[Path]:
     """Leave the request until the run is over, or until a closed terminal or a stop ends this. Raises NeverStarted."""
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         leave(path, request)
-        yield
+        yield path
     finally:
         with suppress(PermissionError):  # then it was never written
             path.unlink(missing_ok=True)
@@ -107,9 +126,9 @@ def start_and_follow(unit: str, output: Path) -> str:
         return start.stderr.read().strip() if start.stderr else ""
 
 
-def run_here(command: list[str]) -> int:
+def run_here(command: list[str], task: Task) -> int:
     """Run the task without a unit, as the present user and without a sandbox, and pass its exit code on."""
-    with subprocess.Popen(command) as runner:
+    with subprocess.Popen(command, env={**os.environ, **task.variables}) as runner:
         while True:
             try:
                 return runner.wait()

@@ -89,7 +89,7 @@ def render_service(task: Task, agent: Agent, places: Places, *, package: Path, u
         places=places,
         description=specifiers(task.description),
         exec_start=exec_start([*runner_command(package), *arguments, "--", *task.command]),
-        environment=environment_lines({"LANG": "C.UTF-8", **task.environment}),
+        environment=environment_lines({"LANG": "C.UTF-8", **task.variables}),
         start_limit=f"{limit + SAFETY_MARGIN:g}",
         stop_limit=f"{task.grace.total_seconds() + SAFETY_MARGIN / 2:g}",
         is_home=is_home,

@@ -1,12 +1,12 @@
 """The catalogue as a value: all tasks of a host, by name, and who the host is."""
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from rota.core.errors import RotaError
 from rota.core.mail import Alerting
+from rota.core.nearest import nearest
 from rota.core.status import Environment
 from rota.core.task import Task
 
@@ -40,9 +40,3 @@ class Catalogue:
         except KeyError:
             known = ", ".join(self.tasks) or "none; see docs/tasks.md for how to declare one"
             raise UnknownTask(f"{name!r}{nearest(name, self.tasks)}; there are: {known}") from None
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`, did you mean 'x'?` when a known name is like this one."""
-    found = difflib.get_close_matches(name, [str(each) for each in known], n=1)
-    return f", did you mean {found[0]!r}?" if found else ""

@@ -7,6 +7,8 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import PurePosixPath
 
+from rota.core.parameter import Parameter
+from rota.core.parameter_fields import read_parameters
 from rota.core.quantities import parse_duration, parse_size
 from rota.core.status import Environment
 from rota.core.task import CatchUp, Dst, Network
@@ -133,6 +135,28 @@ def paths(value: object) -> tuple[PurePosixPath, ...]:
     raise ValueError("a list of whole paths, each beginning with /")
 
 
+def words(value: object) -> tuple[str, ...]:
+    if isinstance(value, list) and all(isinstance(each, str) and each.isprintable() for each in value):
+        return tuple(value)
+    raise ValueError("a list of words, like [--dry-run]")
+
+
+def items(value: object) -> tuple[str, ...]:
+    """Names that are different from each other."""
+    if isinstance(value, list) and value and all(isinstance(each, str | int) for each in value):
+        names = tuple(str(each) for each in value)
+        if len(set(names)) == len(names) and all(each.strip() and each.isprintable() for each in names):
+            return names
+    raise ValueError("a list of different names")
+
+
+def parameters(value: object) -> tuple[str, ...] | tuple[Parameter, ...]:
+    """Of a command's task the declarations, of a pack's the names of settings."""
+    if isinstance(value, list | tuple) and value and all(isinstance(each, str) for each in value):
+        return tuple(value)
+    return read_parameters(value)
+
+
 def pairs(name: re.Pattern[str], right: str) -> Callable[[object], Mapping[str, str]]:
     def read(value: object) -> Mapping[str, str]:
         if not isinstance(value, Mapping) or not all(isinstance(key, str) and name.fullmatch(key) for key in value):
@@ -228,4 +252,11 @@ FIELDS: Mapping[str, Field] = {
         "Who is told when it fails, instead of `agent: {alert: {to: …}}`; `[]` for nobody.",
     ),
     "nice": Field(whole(-20, 19), "The scheduling priority, 19 the most yielding."),
+    "parameters": Field(
+        parameters,
+        "What a run by hand may set with `--set NAME=VALUE`: of a command, declarations by name; of a pack's task, "
+        "the names of settings.",
+    ),
+    "items": Field(items, "What the task works on one by one; a run by hand chooses among it with `-a NAME`."),
+    "dry_run": Field(words, "Words that make the command show what it would do and change nothing, for `--dry-run`."),
 }

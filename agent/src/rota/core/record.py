@@ -34,7 +34,7 @@ MAX_AHEAD = timedelta(days=1)
 TASK_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 Choice = TypeVar("Choice", bound=StrEnum)
-Parameter = str | float | bool | list[str]
+ParameterValue = str | float | bool | list[str]
 _SURFACE = reprlib.Repr()
 _SURFACE.maxstring = 80
 
@@ -89,7 +89,7 @@ class RunRecord:
     attempt: int
     asked_by: str = ""
     attended: bool = False
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     dry_run: bool = False
     unexpected: tuple[str, ...] = ()
     retry_at: datetime | None = None
@@ -358,14 +358,14 @@ class _Keys:
         keys = _Keys({f"{key}[{number}]": each for number, each in enumerate(value)})
         return tuple(keys.text(name) for name in keys.mapping)
 
-    def parameters(self, key: str) -> Mapping[str, Parameter]:
+    def parameters(self, key: str) -> Mapping[str, ParameterValue]:
         value = self.mapping.get(key) or {}
         if not isinstance(value, Mapping) or len(value) > MAX_PARAMETERS:
             raise _wrong(key, value, f"an object of at most {MAX_PARAMETERS} parameters by name")
         keys = _Keys({str(name): each for name, each in value.items()})
         return {storable(name): keys.parameter(name) for name in keys.mapping}
 
-    def parameter(self, key: str) -> Parameter:
+    def parameter(self, key: str) -> ParameterValue:
         value = self.value(key)
         if isinstance(value, list):
             return list(self.texts(key))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from rota.core.record import Parameter, format_moment
+from rota.core.record import ParameterValue, format_moment
 from rota.core.status import Trigger
 
 
@@ -21,7 +21,7 @@ class Request:
     trigger: Trigger = Trigger.MANUAL
     slot: datetime | None = None
     asked_by: str = ""
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
     is_dry_run: bool = False

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import TypeVar
 
+from rota.core.parameter import Parameter, defaults, items_parameter, variables
 from rota.core.status import Environment
 from rota.core.window import Window
 
@@ -39,7 +40,10 @@ class Network(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a unit is compiled from. `memory` and `address_space` are systemd sizes, `cpu` a systemd percentage."""
+    """What a unit is compiled from. `memory` and `address_space` are systemd sizes, `cpu` a systemd percentage.
+
+    `dry_run` are the words that make the command one that changes nothing; None where there is no such thing.
+    """
 
     name: str
     description: str
@@ -79,10 +83,23 @@ class Task:
     state: bool = False
     alert_to: tuple[str, ...] | None = None
     nice: int = 5
+    parameters: tuple[Parameter, ...] = ()
+    items: tuple[str, ...] = ()
+    dry_run: tuple[str, ...] | None = None
 
     @property
     def lock_name(self) -> str:
         return self.lock or self.name
+
+    @property
+    def all_parameters(self) -> tuple[Parameter, ...]:
+        """The declared parameters, and the one that chooses items, if there are some."""
+        return (*self.parameters, items_parameter(self.items)) if self.items else self.parameters
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The work's environment unless a run by hand says otherwise; a pack's task finds its settings elsewhere."""
+        return {**({} if self.pack else variables(defaults(self.all_parameters))), **self.environment}
 
     @property
     def calendars(self) -> tuple[str, ...]:

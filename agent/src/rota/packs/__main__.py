@@ -10,8 +10,12 @@ from rota.core.errors import RotaError
 
 
 def main(arguments: list[str]) -> int:
-    """Run the function with its settings; an error the operator can do something about is one line, exit 1."""
+    """Run the function with its settings; an error the operator can do something about is one line, exit 1.
+
+    What a run by hand sets comes in the environment, and wins over the host's settings.
+    """
     name, settings = arguments[0], json.loads(arguments[1]) if len(arguments) > 1 else {}
+    settings |= json.loads(os.environ.get("ROTA_PARAMETERS") or "{}")
     pack, _, wanted = name.partition(".")
     for each in tasks_of(pack):
         if each.name == wanted:
