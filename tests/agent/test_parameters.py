@@ -39,7 +39,7 @@ def library(
     full: bool = False,
     since: date | None = None,
     format: Literal["csv", "json"] = "csv",  # noqa: A002 - a setting as a pack may name it
-    folders: list[Path] = [],  # noqa: B006
+    folders: tuple[Path, ...] = (),
     items: list[str],
     dry_run: bool = False,
     table: dict[str, str] | None = None,
