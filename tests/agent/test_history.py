@@ -128,6 +128,32 @@ def test_without_values_there_is_no_median() -> None:
     assert median([]) is None
 
 
+# -- what is missing
+
+
+def missed(slot: datetime, reason: str = "host was down") -> RunRecord:
+    return run_at(slot + timedelta(hours=3), "skipped", slot=slot.isoformat(), reason=reason)
+
+
+def test_a_slot_that_should_have_run_is_missing_until_the_next_run() -> None:
+    assert after(missed(START + DAY), missed(START)).missing == START
+    assert after(run_at(START), missed(START + DAY)).missing == START + DAY
+    assert after(missed(START), run_at(START + DAY, "failed")).missing is None
+
+
+def test_a_slot_that_is_heard_of_after_a_later_run_is_not_missing() -> None:
+    assert after(run_at(START + DAY), missed(START)).missing is None
+
+
+def test_what_ran_before_the_slot_and_is_heard_of_later_does_not_make_up_for_it() -> None:
+    assert after(missed(START + DAY), run_at(START)).missing == START + DAY
+
+
+@pytest.mark.parametrize("reason", ["locked", "paused: moving house", "excepted: 2025-12-25", "still running"])
+def test_a_slot_that_nobody_wanted_is_not_missing(reason: str) -> None:
+    assert after(missed(START, reason)).missing is None
+
+
 # -- days
 
 

@@ -166,6 +166,7 @@ def plain_standing(standing: Standing) -> dict[str, object]:
     return {
         "latest": asdict(standing.latest) if standing.latest else None,
         "success": asdict(standing.success) if standing.success else None,
+        "missing": standing.missing,
         "durations": standing.durations,
         "counts": standing.counts,
         "total": standing.total.numbers,
@@ -181,6 +182,7 @@ def parse_standing(values: Mapping[str, Any]) -> Standing:
     return Standing(
         latest=parse_ended(values["latest"]),
         success=parse_ended(values["success"]),
+        missing=datetime.fromisoformat(values["missing"]) if values["missing"] else None,
         durations=tuple(map(float, values["durations"])),
         counts={str(name): tuple(map(float, counts)) for name, counts in values["counts"].items()},
         total=Tally(*map(int, values["total"])),

@@ -7,6 +7,7 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import PurePosixPath
 
+from rota.core.objective import parse_objective
 from rota.core.parameter import Parameter
 from rota.core.parameter_fields import read_parameters
 from rota.core.quantities import parse_duration, parse_size
@@ -247,6 +248,10 @@ FIELDS: Mapping[str, Field] = {
     "io_weight": Field(whole(1, 10_000), "Its share of the disks when they are busy (`IOWeight=`); others have 100."),
     "heavy": Field(boolean, "It takes much of the host: `rota check` lets no two such tasks share a minute."),
     "state": Field(boolean, "A folder of its own that outlives runs: `$STATE_DIRECTORY`."),
+    "objective": Field(
+        parse_objective,
+        "What is wanted: `{success: 99%, within: 30d}` of the runs succeed, `{fresh: 26h}` is the latest success.",
+    ),
     "alert_to": Field(
         all_matching(ADDRESS, "a mail address"),
         "Who is told when it fails, instead of `agent: {alert: {to: …}}`; `[]` for nobody.",

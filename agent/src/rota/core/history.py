@@ -85,11 +85,13 @@ class Ended:
 class Standing:
     """How a task stands: its latest run and its latest success, and what those before them add up to.
 
-    `durations` and `counts` are those of the latest 50 successes, oldest first; `total` only grows.
+    `missing` is the first slot since the latest run that should have run. `durations` and `counts` are those of the
+    latest 50 successes, oldest first; `total` only grows.
     """
 
     latest: Ended | None = None
     success: Ended | None = None
+    missing: datetime | None = None
     durations: tuple[float, ...] = ()
     counts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     total: Tally = Tally()
@@ -99,7 +101,7 @@ class Standing:
 def follow(standing: Standing | None, run: RunRecord, *, now: datetime, counted: Collection[str] = ()) -> Standing:
     """How the task stands after this run; `counted` names the counts to remember.
 
-    A skipped run is counted only: the work that held the lock, or the next slot, has a record of its own.
+    A skipped run is counted, and may be one that is missing; the work that held its lock has a record of its own.
     A record may arrive late. Its run is counted and becomes the latest only if it is, or if the one that was lies in
     the future, since the clock was set back.
     """
@@ -113,14 +115,15 @@ def follow(standing: Standing | None, run: RunRecord, *, now: datetime, counted:
         days=standing.days.add(run.started.astimezone(UTC).toordinal(), tally),
     )
     if run.status is Status.SKIPPED:
-        return standing
+        return replace(standing, missing=missing_since(standing, run)) if tally.missed else standing
     ended = ended_of(run)
     latest = later(standing.latest, ended, now)
+    is_here = standing.missing is None or latest.started >= standing.missing or standing.missing > now
+    standing = replace(standing, latest=latest, missing=None if is_here else standing.missing)
     if run.status is not Status.SUCCEEDED:
-        return replace(standing, latest=latest)
+        return standing
     return replace(
         standing,
-        latest=latest,
         success=later(standing.success, ended, now),
         durations=standing.durations if run.duration is None else kept(standing.durations, run.duration),
         counts={
@@ -135,6 +138,13 @@ def follow(standing: Standing | None, run: RunRecord, *, now: datetime, counted:
 def changes_standing(run: RunRecord) -> bool:
     """Whether something came of it: not so under way, in a trial, or in an attempt after which another comes."""
     return run.status.is_final and not run.dry_run and run.retry_at is None
+
+
+def missing_since(standing: Standing, run: RunRecord) -> datetime | None:
+    """The first slot without a run since the latest run, after this one was missed."""
+    slot = run.slot or run.started
+    is_over = standing.latest is not None and standing.latest.started >= slot
+    return standing.missing if is_over else min(standing.missing or slot, slot)
 
 
 def ended_of(run: RunRecord) -> Ended:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import TypeVar
 
+from rota.core.objective import Objective
 from rota.core.parameter import Parameter, defaults, items_parameter, variables
 from rota.core.status import Environment
 from rota.core.window import Window
@@ -81,6 +82,7 @@ class Task:
     io_weight: int | None = None
     heavy: bool = False
     state: bool = False
+    objective: Objective | None = None
     alert_to: tuple[str, ...] | None = None
     nice: int = 5
     parameters: tuple[Parameter, ...] = ()
