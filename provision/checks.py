@@ -12,13 +12,15 @@ from provision.errors import OperatorError
 LOCKS: dict[str, list[str]] = {
     "control": ["pyproject.toml"],
     "dev": ["pyproject.toml", "agent/pyproject.toml", "--all-extras", "--group", "dev"],
-    "bench": ["pyproject.toml", "--group", "bench"],
+    "bench": ["--group", "pyproject.toml:bench"],
     "agent": ["agent/pyproject.toml"],
     "agent-diary": ["agent/pyproject.toml", "--extra", "diary"],
     "agent-postgres": ["agent/pyproject.toml", "--extra", "postgres"],
 }
 # Made in this order: what the development lock pins, the others pin to the same version.
 LOCK_ORDER = ("dev", "control", "bench", "agent", "agent-diary", "agent-postgres")
+# Rota's peers live in an environment of their own, and want other versions than we do.
+UNCONSTRAINED = ("dev", "bench")
 
 
 # What pytest ends with where words chose no test of a kind.
@@ -93,7 +95,7 @@ def lock(root: Path) -> int:
     """Resolve every lock file anew; the newest versions that the declared ranges admit."""
     for name in LOCK_ORDER:
         (root / "requirements" / f"{name}.txt").unlink(missing_ok=True)
-        if code := run(f"lock {name}", lock_command(name, constrained=name != "dev"), root):
+        if code := run(f"lock {name}", lock_command(name, constrained=name not in UNCONSTRAINED), root):
             return code
     return 0
 
