@@ -41,6 +41,12 @@ def test_a_bar_in_a_cell_does_not_end_it() -> None:
     assert documentation.table(("a",), [("x|y",)]).splitlines()[-1] == "| x\\|y |"
 
 
+def test_every_fault_that_is_tried_is_told_with_its_record() -> None:
+    tried = re.findall(r'^    """(.* \| .*)"""$', (ROOT / "tests/lab/test_faults.py").read_text(), re.MULTILINE)
+    told = re.findall(r"^\| (.*) \|$", (ROOT / "docs/faults.md").read_text(), re.MULTILINE)
+    assert told == ["fault | record", *tried]
+
+
 @pytest.mark.parametrize("page", PROSE, ids=lambda path: path.name)
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text())

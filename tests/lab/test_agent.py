@@ -1,61 +1,26 @@
 """The agent under real systemd: what units keep from each other, and what every kind of end leaves behind."""
 
-import json
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-import yaml
 
 from provision import lab as labs
+from tests.lab.agent_host import SLEEP, AgentHost
 from tests.lab.conftest import ROOT
 
 pytestmark = pytest.mark.lab
 
 HOST = "development"
-SLEEP = {"description": "Sleep", "command": ["/bin/sh", "-c", "echo asleep; exec sleep 600"]}
-
-
-class Host:
-    """One host with Rota deployed, and tasks of the test's own."""
-
-    def __init__(self, lab: labs.Lab) -> None:
-        self.lab = lab
-
-    def do(self, *words: str, check: bool = True, input: str | None = None) -> Any:  # noqa: A002 - the lab's own word
-        return self.lab.run(HOST, list(words), check=check, input=input)
-
-    def declare(self, **tasks: Any) -> None:
-        self.do("tee", "/etc/rota/zz-test.yml", input=yaml.safe_dump({"tasks": tasks}))
-        self.do("rota", "sync")
-
-    def runs(self, task: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = json.loads(self.do("rota", "runs", task, "--json").stdout)
-        return found
-
-    def start(self, task: str) -> None:
-        """Begin a run and return when it is under way."""
-        before = len(self.runs(task))
-        self.do("systemctl", "start", "--no-block", f"rota-task-{task}.service")
-        self.wait(lambda: len(self.runs(task)) > before)
-
-    def wait(self, condition: Callable[[], bool], seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"not within {seconds} s"
-            time.sleep(0.2)  # between two looks at the host
 
 
 @pytest.fixture
-def host(deployed: labs.Lab) -> Iterator[Host]:
-    host = Host(deployed)
+def host(deployed: labs.Lab) -> Iterator[AgentHost]:
+    host = AgentHost(deployed, HOST)
     yield host
-    host.do("rm", "-f", "/etc/rota/zz-test.yml")
-    host.do("rota", "sync")
+    host.clear()
 
 
-def test_a_run_by_hand_shows_its_output_and_passes_its_exit_code_on(host: Host) -> None:
+def test_a_run_by_hand_shows_its_output_and_passes_its_exit_code_on(host: AgentHost) -> None:
     host.declare(greet={"description": "Greet", "command": ["/bin/sh", "-c", "echo hello; exit 3"]})
     answer = host.do("rota", "run", "greet", check=False)
     assert (answer.stdout, answer.returncode) == ("hello\n", 3)
@@ -63,7 +28,7 @@ def test_a_run_by_hand_shows_its_output_and_passes_its_exit_code_on(host: Host) 
     assert (run["trigger"], run["reason"], run["invocation_id"] != "") == ("manual", "exit 3", True)
 
 
-def test_a_task_can_neither_list_nor_read_nor_change_the_records_of_others(host: Host) -> None:
+def test_a_task_can_neither_list_nor_read_nor_change_the_records_of_others(host: AgentHost) -> None:
     pry = (
         "cd /var/lib/rota/spool; ls done && exit 1; for file in $0; do cat $file && exit 2; rm $file && exit 3; "
         "mv $file tmp/ && exit 4; done; touch /etc/x && exit 5; cat /etc/rota/credentials/* && exit 6; "
@@ -85,7 +50,7 @@ def test_a_task_can_neither_list_nor_read_nor_change_the_records_of_others(host:
     assert host.do("rota", "show", run["id"], "--log").stdout == "mine\n"
 
 
-def test_a_schedule_moved_to_an_earlier_time_today_fires_nothing(host: Host) -> None:
+def test_a_schedule_moved_to_an_earlier_time_today_fires_nothing(host: AgentHost) -> None:
     late = {"description": "Run late", "command": ["/bin/true"], "zone": "UTC", "catch_up": "latest"}
     before = host.runs("late")
     host.declare(late=late | {"schedule": "*-*-* 23:59:00"})
@@ -98,7 +63,7 @@ def test_a_schedule_moved_to_an_earlier_time_today_fires_nothing(host: Host) -> 
     assert host.runs("late") == before
 
 
-def test_a_timer_fires_and_its_slot_is_told(host: Host) -> None:
+def test_a_timer_fires_and_its_slot_is_told(host: AgentHost) -> None:
     host.declare(often=SLEEP | {"command": ["/bin/true"], "schedule": "*:*:0/5 UTC", "catch_up": "latest"})
     host.wait(lambda: len(host.runs("often")) > 0)
     run = host.runs("often")[-1]
@@ -106,7 +71,7 @@ def test_a_timer_fires_and_its_slot_is_told(host: Host) -> None:
     assert int(run["slot"][17:19]) % 5 == 0
 
 
-def test_a_killed_runner_is_lost_and_its_work_ends_with_it(host: Host) -> None:
+def test_a_killed_runner_is_lost_and_its_work_ends_with_it(host: AgentHost) -> None:
     host.declare(sleeper=SLEEP)
     host.start("sleeper")
     host.do("systemctl", "kill", "--kill-whom=main", "--signal=KILL", "rota-task-sleeper.service")
@@ -116,7 +81,7 @@ def test_a_killed_runner_is_lost_and_its_work_ends_with_it(host: Host) -> None:
     assert (run["status"], run["reason"]) == ("lost", "runner was killed")
 
 
-def test_a_power_cut_and_a_stop_are_told_apart(host: Host) -> None:
+def test_a_power_cut_and_a_stop_are_told_apart(host: AgentHost) -> None:
     host.declare(sleeper=SLEEP)
     host.start("sleeper")
     # Frozen first: the lab's processes end one by one, and the runner could still see its child end.
@@ -130,7 +95,7 @@ def test_a_power_cut_and_a_stop_are_told_apart(host: Host) -> None:
     assert host.runs("sleeper")[0]["reason"] == "stopped"
 
 
-def test_records_reach_the_diary_by_themselves(host: Host) -> None:
+def test_records_reach_the_diary_by_themselves(host: AgentHost) -> None:
     host.declare(greet={"description": "Greet", "command": ["/bin/echo", "hello"]})
     host.do("rota", "run", "greet")
     run = host.runs("greet")[0]
