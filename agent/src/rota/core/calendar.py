@@ -1,7 +1,8 @@
 """Calendar expressions as systemd reads them (systemd.time(7), CALENDAR EVENTS), and the moments they name.
 
 The moments are those of systemd 252, daylight saving included: a local time that a zone skips in spring is not an
-elapse; of one that comes twice in autumn the first is, and the search goes on after the second.
+elapse; of one that comes twice in autumn the first is, and the search goes on after the second, unless it begins
+between the two.
 """
 
 import calendar
@@ -97,7 +98,11 @@ class Calendar:
         begin = (moment.astimezone(UTC) + SECOND).replace(microsecond=0)
         local = begin.astimezone(self.zone).replace(tzinfo=None, fold=0)
         found = self.find(local)
-        return None if found is None else found.replace(tzinfo=self.zone).astimezone(UTC)
+        if found is None:
+            return None
+        # From within an hour that is repeated the search goes on in its second pass.
+        passes = (found.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+        return next((elapse for elapse in passes if elapse >= begin), None)
 
     def between(self, begin: datetime, end: datetime) -> Iterator[datetime]:
         """Every elapse later than `begin` and not later than `end`, in order, in UTC."""
@@ -131,31 +136,48 @@ class Calendar:
             return midnight.replace(month=month, day=1)
         days = calendar.monthrange(at.year, at.month)[1]
         day = self.day.at_or_after(at.day, days)
-        if day is None or day > days:
+        if day is None:
             return midnight.replace(day=1) + timedelta(days=days)
         if day > at.day:
-            return midnight.replace(day=day)
+            return carried(midnight, midnight.replace(day=1) + timedelta(days=day - 1))
         if at.weekday() not in self.weekdays:
             return midnight + timedelta(days=1)
         hour = self.hour.at_or_after(at.hour)
-        if hour is None or hour > 23:
+        if hour is None:
             return midnight + timedelta(days=1)
         if hour > at.hour:
-            return midnight.replace(hour=hour)
+            return carried(midnight, midnight + timedelta(hours=hour))
         minute = self.minute.at_or_after(at.minute)
-        if minute is None or minute > 59:
+        if minute is None:
             return at.replace(minute=0, second=0) + timedelta(hours=1)
         if minute > at.minute:
-            return at.replace(minute=minute, second=0)
+            return carried(at, at.replace(minute=0, second=0) + timedelta(minutes=minute))
         second = self.second.at_or_after(at.second)
-        if second is None or second > 59:
+        if second is None:
             return at.replace(second=0) + timedelta(minutes=1)
-        return at.replace(second=second)
+        return carried(at, at.replace(second=0) + timedelta(seconds=second))
 
     def existing(self, local: datetime) -> datetime:
         """The local time, moved on by the length of the gap where the zone skips it."""
         passed = local.replace(tzinfo=self.zone).astimezone(UTC).astimezone(self.zone).replace(tzinfo=None, fold=0)
         return passed if passed > local else local
+
+
+def carried(at: datetime, to: datetime) -> datetime:
+    """Where the search goes on after a step from `at` that may lead out of its minute, hour, day or month.
+
+    As in systemd's tm_within_bounds(): below the largest unit that changed only the next is set back, so that after
+    one like `*:0/7` leads past midnight, 00:00 is passed over for 00:07.
+    """
+    if to.year != at.year:
+        return to.replace(month=1)
+    if to.month != at.month:
+        return to.replace(day=1)
+    if to.day != at.day:
+        return to.replace(hour=0)
+    if to.hour != at.hour:
+        return to.replace(minute=0)
+    return to.replace(second=0) if to.minute != at.minute else to
 
 
 # -- reading
