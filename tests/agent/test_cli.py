@@ -94,13 +94,14 @@ def test_runs_are_filtered_by_what_started_them(rota: Rota) -> None:
 
 def test_the_status_has_a_line_for_every_task(rota: Rota) -> None:
     rota("run", "fail")
-    assert {each["task"]: each["status"] for each in rota.json("status")} == {"fail": "failed", "greet": "never ran"}
+    assert {each["task"]: each["status"] for each in rota.json("status")["tasks"]} == {"fail": "failed", "greet": None}
     assert re.search(r"greet +never ran", rota("status").stdout)
 
 
 def test_tasks_are_listed_with_schedule_and_purpose(rota: Rota) -> None:
-    assert re.search(r"greet +02:10 UTC +Say hello", rota("tasks").stdout)
-    assert re.search(r"fail +by hand +Fail", rota("tasks").stdout)
+    listed = rota("tasks").stdout
+    assert re.search(r"\ngreet +Say hello +-\n  02:10 UTC +every day at 02:10 UTC\n", listed)
+    assert re.search(r"\nfail +Fail +-\n +by hand\n", listed)
     assert {task["name"] for task in rota.json("tasks")} == {"greet", "fail"}
 
 

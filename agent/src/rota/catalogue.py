@@ -64,6 +64,16 @@ def load(
     `environment` serve where `agent` does not say.
     Raises BadConfiguration naming file, task, key, value and what would be right.
     """
+    sections, tasks = gather(folder)
+    built = {name: build(name, fields, packs, python) for name, fields in sorted(tasks.items())}
+    return Catalogue(
+        agent=read_agent(sections["agent"], host, environment),
+        tasks={name: task for name, task in built.items() if task is not None},
+    )
+
+
+def gather(folder: Path) -> tuple[dict[str, dict[str, "Setting"]], dict[str, dict[str, "Setting"]]]:
+    """What all files say: of the sections by name, and of the tasks; each value with the file that says it last."""
     sections: dict[str, dict[str, Setting]] = {"agent": {}}
     tasks: dict[str, dict[str, Setting]] = {}
     for file in sorted(folder.glob("*.yml")):
@@ -80,11 +90,16 @@ def load(
             refuse_unknown(fields, FIELDS, f"{file}: task {name}")
             tasks.setdefault(name, {}).update({key: Setting(file, value) for key, value in fields.items()})
             tasks[name].setdefault("", Setting(file, None))
-    built = {name: build(name, fields, packs, python) for name, fields in sorted(tasks.items())}
-    return Catalogue(
-        agent=read_agent(sections["agent"], host, environment),
-        tasks={name: task for name, task in built.items() if task is not None},
-    )
+    return sections, tasks
+
+
+def origins(folder: Path, name: str, packs: Mapping[str, PackTask]) -> dict[str, str]:
+    """Where each field of a task comes from: the file that says it, or `the pack`; the rest are Rota's defaults."""
+    own = gather(folder)[1][name]
+    given = {key: setting for key, setting in own.items() if key}
+    pack_task = find_pack_task(name, given, packs, own[""].file)
+    said = dict.fromkeys((*pack_task.defaults, "command", "description", "pack"), "the pack") if pack_task else {}
+    return said | {key: str(setting.file) for key, setting in given.items()}
 
 
 @dataclass(frozen=True)

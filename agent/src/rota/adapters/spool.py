@@ -87,16 +87,58 @@ class Spool:
                 seen.add(name)
                 yield record
 
-    def find(self, beginning: str) -> Record:
+    def newest(
+        self, *, since: datetime | None = None, until: datetime | None = None, task: str | None = None
+    ) -> Iterator[RunRecord]:
+        """The readable runs, newest first, each read only when it is asked for; the tasks' others are not decoded.
+
+        Ids sort by time, and one that moves on while it is looked for is found in its next folder.
+        """
+        places: dict[str, list[str]] = {}
+        for folder in ("running", "done", "sent"):
+            for name in self.names(folder):
+                places.setdefault(name, []).append(folder)
+        first = first_identifier(since) if since else ""
+        beyond = first_identifier(until) if until else "~"
+        for name in sorted((name for name in places if first <= name < beyond), reverse=True):
+            record = self._latest(name, places[name], task)
+            if isinstance(record, RunRecord) and task in (None, record.task):
+                yield record
+
+    def _latest(self, name: str, folders: list[str], task: str | None) -> Record | None:
+        """The record from where it has come to last; None when it is broken, gone, or another task's."""
+        for folder in dict.fromkeys([*reversed(folders), "done", "sent"]):
+            try:
+                text = read_plain(self.folder / folder / f"{name}.json", MAX_RECORD)
+                if task and f'"{task}"'.encode() not in text:
+                    return None
+                record = decode(text)
+            except FileNotFoundError:
+                continue
+            except (UnsafeFile, BadRecord):
+                return None
+            return record if str(record.id) == name else None
+        return None
+
+    def named_like(self, part: str) -> dict[str, str]:
+        """The ids that begin, or end, like this, each with the folder of its record."""
+        return {
+            name: folder
+            for folder in ("running", "sent", "done")
+            for name in self.names(folder)
+            if name.startswith(part) or name.endswith(part)
+        }
+
+    def find(self, part: str) -> Record:
         """The one run or deploy whose id begins, or ends, like this. Raises NoSuchRun."""
-        places = {name: folder for folder in ("running", "sent", "done") for name in self.names(folder)}
-        found = sorted(name for name in places if name.startswith(beginning) or name.endswith(beginning))
+        found = self.named_like(part)
         if len(found) != 1:
-            raise NoSuchRun(f"{beginning!r}; " + (f"{len(found)} begin or end like that" if found else "see rota runs"))
+            raise NoSuchRun(f"{part!r}; " + (f"{len(found)} begin or end like that" if found else "see rota runs"))
+        [(name, folder)] = found.items()
         try:
-            return self.load(places[found[0]], found[0])
+            return self.load(folder, name)
         except (FileNotFoundError, UnsafeFile) as error:
-            raise NoSuchRun(f"{beginning!r}: {error}") from error
+            raise NoSuchRun(f"{part!r}: {error}") from error
 
     def output(self, record: RunRecord) -> str:
         """What the run printed: head and tail, with a line in between when bytes were dropped there."""

@@ -9,15 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rota import units
-from rota.adapters.spool import Record, Spool, SpoolUnreadable, runs, spool_of
+from rota.adapters.spool import Record, Spool, SpoolUnreadable, spool_of
 from rota.catalogue import discover, load
 from rota.core import places as layout
 from rota.core.catalogue import Catalogue
 from rota.core.errors import RotaError
 from rota.core.places import Places
+from rota.core.record import TASK_NAME
 from rota.runner import try_lock
 
 PACKAGE = Path(__file__).resolve().parent.parent
+LEAST_OF_ID = 4
 
 
 class NotNow(RotaError):
@@ -60,9 +62,15 @@ def compile_units(catalogue: Catalogue, places: Places) -> dict[str, str]:
 
 
 def find_run(spool: Spool, word: str) -> Record:
-    """The run that is meant: the latest of the task of this name, else the one with this id. Raises NoSuchRun."""
+    """The run that is meant: the one whose id begins or ends like this, or the latest of this task.
+
+    Raises NoSuchRun.
+    """
     name = word.replace("-", "_")
-    latest = next((run for run in runs(spool.records("sent", "done", "running")) if run.task == name), None)
+    looks_like_id = len(word) >= LEAST_OF_ID and not set(word) - set("0123456789abcdef-")
+    if looks_like_id and len(spool.named_like(word)) == 1:
+        return spool.find(word)
+    latest = next(spool.newest(task=name), None) if TASK_NAME.fullmatch(name) else None
     return latest or spool.find(word)
 
 

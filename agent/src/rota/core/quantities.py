@@ -1,7 +1,8 @@
-"""Durations and sizes as people and systemd write them."""
+"""Durations, sizes and moments as people and systemd write them."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 3600, "d": 86400, "w": 604800}
 DURATION = re.compile(r"(?:\d+(?:\.\d+)?\s*(?:us|ms|sec|s|min|m|hr|h|d|w)\s*)+")
@@ -16,6 +17,17 @@ def parse_duration(value: object) -> timedelta:
     if isinstance(value, str) and DURATION.fullmatch(value.strip()):
         return timedelta(seconds=sum(float(number) * SECONDS[unit] for number, unit in PART.findall(value)))
     raise ValueError("a duration like 90s, 30min or 1h 30min")
+
+
+def parse_moment(text: str) -> datetime:
+    """A moment from ISO 8601 text, local where it names no zone. Raises ValueError saying what would be right."""
+    words, _, zone = text.strip().rpartition(" ")
+    try:
+        if words and zone[:1].isalpha():
+            return datetime.fromisoformat(words).replace(tzinfo=ZoneInfo(zone))
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except (ValueError, OverflowError, OSError, ZoneInfoNotFoundError):
+        raise ValueError("a time like 2026-12-01 08:00 (local), or with a zone as in 2026-12-01T08:00Z") from None
 
 
 def parse_size(value: object) -> str:

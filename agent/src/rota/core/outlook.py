@@ -1,0 +1,125 @@
+"""How a task looks to whoever is responsible: what came of it last, what comes next, and whether it needs somebody."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from rota.core.history import Standing, median
+from rota.core.incident import Incident
+from rota.core.pause import Pause
+from rota.core.plan import Plan
+from rota.core.record import RunRecord
+from rota.core.status import Environment, Status
+from rota.core.task import Task
+
+LATE = timedelta(minutes=10)
+"""How long after its slot a task without a run is overdue: the accounting may still start it for 5 minutes."""
+
+
+class Concern(IntEnum):
+    """What a task is to whoever looks at all of them; the most urgent first."""
+
+    NEEDS_SOMEBODY = 0
+    RUNS = 1
+    IS_PAUSED = 2
+    IS_FINE = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known of one task: its history and plan, the run that is under way, what is open or put on hold."""
+
+    standing: Standing = Standing()
+    plan: Plan = Plan()
+    pause: Pause | None = None
+    running: RunRecord | None = None
+    incident: Incident | None = None
+    unexpected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """One task as it stands now. `why` says for what it needs somebody; `median` is the usual duration in seconds."""
+
+    task: str
+    known: Known
+    is_here: bool
+    median: float | None
+    next: datetime | None
+    overdue: datetime | None
+    why: tuple[str, ...]
+
+    @property
+    def concern(self) -> Concern:
+        if self.why:
+            return Concern.NEEDS_SOMEBODY
+        if self.known.running:
+            return Concern.RUNS
+        return Concern.IS_PAUSED if self.known.pause else Concern.IS_FINE
+
+    @property
+    def last(self) -> str:
+        """What came of the last run that ended, in words."""
+        latest = self.known.standing.latest
+        if latest is None:
+            return "never ran"
+        said = f"{latest.status}: {latest.reason}" if latest.reason else str(latest.status)
+        return f"{said}, but {'; '.join(self.known.unexpected)}" if self.known.unexpected else said
+
+    @property
+    def result(self) -> str:
+        """The same, behind what matters more now."""
+        if self.known.running:
+            is_worth_it = self.why and self.known.standing.latest
+            return f"running; before: {self.last}" if is_worth_it else "running"
+        return f"overdue; {self.last}" if self.overdue else self.last
+
+
+def look(task: Task, known: Known, now: datetime, *, environment: Environment) -> Outlook:
+    """The task's outlook at this moment."""
+    known = replace(known, pause=known.pause if known.pause and known.pause.covers(now) else None)
+    is_here = not task.environments or environment in task.environments
+    overdue = overdue_since(task, known, now) if is_here else None
+    return Outlook(
+        task=task.name,
+        known=known,
+        is_here=is_here,
+        median=median(known.standing.durations),
+        next=next_start(task, known, now) if is_here else None,
+        overdue=overdue,
+        why=tuple(reasons(known, overdue)),
+    )
+
+
+def reasons(known: Known, overdue: datetime | None) -> Sequence[str]:
+    latest = known.standing.latest
+    found = []
+    if latest and latest.status in (Status.FAILED, Status.LOST):
+        found.append(latest.reason or latest.status.value)
+    elif known.incident and known.incident.is_open:
+        found.append(known.incident.reason)
+    if known.unexpected:
+        found.append("needs analysis")
+    return [*found, "overdue"] if overdue else found
+
+
+def next_start(task: Task, known: Known, now: datetime) -> datetime | None:
+    """The next slot that is to run; of a task with `every`, when its last success is that old."""
+    if task.every:
+        success = known.standing.success
+        return max(now, success.ended + task.every) if success else now
+    return next((slot.moment for slot in known.plan.coming(now) if not slot.reason), None)
+
+
+def overdue_since(task: Task, known: Known, now: datetime) -> datetime | None:
+    """Since when a run should have begun that has not; None while one is under way, or the task is paused."""
+    latest, success = known.standing.latest, known.standing.success
+    if known.running or known.pause:
+        return None
+    allowed = LATE + task.spread + task.lock_wait
+    if task.every:
+        due = success.ended + task.every if success else None
+        return due if due and now - due > allowed + task.timeout else None
+    late = [slot.moment for slot in known.plan.past(now) if not slot.reason and now - slot.moment > allowed]
+    return next((moment for moment in late if latest is None or latest.started < moment), None)
