@@ -1,6 +1,5 @@
 """Laws of alerting: one incident per task, told once, recovered once, and nothing leaves a host that must be silent."""
 
-import re
 import socket
 import ssl
 import subprocess
@@ -34,7 +33,6 @@ NOW = datetime(2025, 7, 14, 12, 0, tzinfo=UTC)
 TO = ("anna@example.org", "ben@example.org")
 TASK = Task(name="export", description="Write the catalogue", command=("/bin/false",), schedule=("02:00 UTC",))
 UNIT_FAILED = alerting.Failure(result="exit-code", exit_code="exited", exit_status="3", invocation="f" * 32)
-SAMPLE = re.compile(r'[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? -?[0-9.e+-]+')
 
 
 class Received(Message):
@@ -436,48 +434,3 @@ def test_the_failure_is_what_systemd_puts_into_the_environment() -> None:
     told = {"SERVICE_RESULT": "exit-code", "EXIT_CODE": "exited", "EXIT_STATUS": "3", "INVOCATION_ID": "f" * 32}
     assert alerting.failure_of({f"MONITOR_{key}": value for key, value in told.items()}) == UNIT_FAILED
     assert alerting.failure_of({}) is None
-
-
-# -- measurements
-
-
-def test_the_measurements_are_what_prometheus_reads(host: Host) -> None:
-    host.places.measurements.mkdir()
-    host.tasks["idle"] = replace(TASK, name="idle")
-    host.end(duration=2.5)
-    host.end("failed", duration=0.25)
-    host.look()
-    path = host.places.measurements / "rota.prom"
-    lines = path.read_text().splitlines()
-    assert [line for line in lines if not line.startswith("#") and not SAMPLE.fullmatch(line)] == []
-    named = {line.split()[2] for line in lines if line.startswith("# TYPE") and line.endswith(" gauge")}
-    assert named == {line.split()[2] for line in lines if line.startswith("# HELP") and len(line.split()) > 4}
-    assert {line.partition("{")[0].partition(" ")[0] for line in lines if line[0] != "#"} <= named
-    for said in (
-        f'rota_task_last_run_timestamp_seconds{{task="export"}} {NOW.timestamp() + 120:.0f}',
-        f'rota_task_last_success_timestamp_seconds{{task="export"}} {NOW.timestamp() + 60:.0f}',
-        'rota_task_last_run_duration_seconds{task="export"} 0.25',
-        'rota_task_last_run_status{task="export",status="failed"} 1',
-        'rota_task_last_run_status{task="export",status="succeeded"} 0',
-        'rota_task_incident_open{task="export"} 1',
-        'rota_task_incident_open{task="idle"} 0',
-        "rota_spool_waiting_records 2",
-    ):
-        assert said in lines
-    assert path.stat().st_mode & 0o777 == 0o644
-    assert [each.name for each in host.places.measurements.iterdir()] == ["rota.prom"]
-
-
-def test_a_success_is_remembered_longer_than_its_record(host: Host) -> None:
-    host.places.measurements.mkdir()
-    run = host.end()
-    host.look()
-    (host.spool.folder / "done" / f"{run.id}.json").unlink()
-    host.look()
-    text = (host.places.measurements / "rota.prom").read_text()
-    assert f'rota_task_last_success_timestamp_seconds{{task="export"}} {run.started.timestamp():.0f}\n' in text
-
-
-def test_a_host_without_node_exporter_is_not_measured(host: Host) -> None:
-    host.look()
-    assert not host.places.measurements.exists()

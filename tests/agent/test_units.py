@@ -83,7 +83,9 @@ def test_every_service_stays_under_its_exposure_line(folder: Path, task: Task) -
 
 
 @needs_systemd
-@pytest.mark.parametrize("unit", ["rota-ship.service", "rota-reconcile.service", "rota-alert.service"])
+@pytest.mark.parametrize(
+    "unit", ["rota-ship.service", "rota-reconcile.service", "rota-alert.service", "rota-look.service"]
+)
 def test_housekeeping_stays_under_the_line_of_ordinary_tasks(folder: Path, unit: str) -> None:
     assert checks.exposure_of(folder / unit) <= 1.5
 
@@ -102,6 +104,14 @@ def test_a_failed_unit_starts_the_alert_of_its_task() -> None:
         "\nOnFailure=rota-alert@plain.service\n" in compiled(PLAIN)["rota-task-plain.service"].partition("[Service]")[0]
     )
     assert "/usr/local/bin/rota alert %i\n" in compiled()["rota-alert@.service"]
+
+
+def test_a_run_that_succeeded_is_looked_at_and_others_that_end_meanwhile_with_it() -> None:
+    assert "\nOnSuccess=rota-look.service\n" in compiled(PLAIN)["rota-task-plain.service"].partition("[Service]")[0]
+    look = compiled()["rota-look.service"]
+    assert "\nStartLimitIntervalSec=0\n" in look.partition("[Service]")[0]
+    assert look.index("\nExecStartPre=/usr/bin/sleep 5\n") < look.index("\nExecStart=/usr/local/bin/rota alert\n")
+    assert "ExecStartPre" not in compiled()["rota-alert.service"]
 
 
 def test_only_a_host_with_an_account_at_its_mail_server_gives_alerts_a_password() -> None:

@@ -12,13 +12,13 @@ from email.message import EmailMessage
 from pathlib import Path
 from uuid import UUID
 
+from rota import measuring
 from rota.adapters.outbound import Door, MailNotSent, MailServer, Outbox
-from rota.adapters.spool import Spool, runs, spool_of, write_through
+from rota.adapters.spool import Spool, runs, spool_of
 from rota.adapters.standings import News, Standings
 from rota.core import letter
 from rota.core.catalogue import Agent, Catalogue
 from rota.core.errors import RotaError
-from rota.core.exposition import Measured, render
 from rota.core.history import Standing, changes_standing
 from rota.core.incident import Incident, judge, why_without_record
 from rota.core.letter import Desk
@@ -70,11 +70,11 @@ def alert(places: Places, catalogue: Catalogue, *, task: str | None, failure: Fa
         if task and failure:
             note_missing_record(spool, catalogue, places, catalogue.task(task), failure, now)
         standings = look(spool, memory, catalogue, now)
-        done = tell(memory, spool, catalogue, open_door(places, catalogue.agent, now))
         open_tasks = frozenset(each.task for each in memory.incidents().values() if each.is_open)
-        waiting = len(spool.names("done")) if catalogue.agent.diary else None
-        tasks = {name: standings.get(name) for name in catalogue.tasks}
-        write_measurements(places, Measured(at=now, tasks=tasks, failing=open_tasks, waiting=waiting))
+        # Before anybody is told: a mail server that hangs delays no measurement.
+        measured = measuring.measure(places, catalogue, standings=standings, failing=open_tasks, now=now)
+        measuring.write(places.measurements, measured)
+        done = tell(memory, spool, catalogue, open_door(places, catalogue.agent, now))
         Outbox(places.outbox, now).remove_old()
     return f"{len(open_tasks)} incidents open; {done}"
 
@@ -237,16 +237,6 @@ def read_password(places: Places, agent: Agent) -> str | None:
         return path.read_text("utf-8").strip()
     except OSError as error:
         raise NoPassword(f"{path}: {error.strerror}") from error
-
-
-def write_measurements(places: Places, measured: Measured) -> None:
-    """Where node exporter looks, if it is there."""
-    if not places.measurements.is_dir():
-        return
-    beside = places.measurements / "rota.new"
-    write_through(beside, render(measured))
-    beside.chmod(0o644)
-    beside.replace(places.measurements / "rota.prom")
 
 
 def describe(places: Places, catalogue: Catalogue, now: datetime) -> list[str]:

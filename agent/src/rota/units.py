@@ -6,14 +6,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-
-import jinja2
+from typing import TYPE_CHECKING
 
 from rota.adapters import unit_files
 from rota.core.catalogue import Agent, Catalogue
 from rota.core.places import Places
 from rota.core.quantities import show_seconds
 from rota.core.task import CatchUp, Task
+
+if TYPE_CHECKING:
+    import jinja2
 
 PREFIX = "rota-task-"
 HOUSEKEEPING = (
@@ -25,6 +27,7 @@ HOUSEKEEPING = (
     "rota-alert@.service",
     "rota-alert.service",
     "rota-alert.timer",
+    "rota-look.service",
 )
 OURS = re.compile(rf"{PREFIX}[a-z0-9_]+\.(service|timer|path)|{'|'.join(map(re.escape, HOUSEKEEPING))}")
 INSTALLED_IN = {".timer": "timers.target.wants", ".path": "paths.target.wants"}
@@ -33,6 +36,8 @@ PYTHON = ("/usr/bin/python3", "-I", "-S", "-X", "utf8")
 SAFE = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
 HOMES = ("/home", "/root", "/run/user")
 SAFETY_MARGIN = 60.0
+SETTLE = 5
+"""Seconds between the end of a run and the look at what came of it: of runs that end together there is one look."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +138,15 @@ def compile_alerting(agent: Agent, places: Places) -> dict[str, str]:
             places, of_all, "alert", is_remote=True, is_alerting=True, credential=credential
         ),
         "rota-alert.timer": housekeeping_timer(of_all, after_boot="40s", every="2min"),
+        "rota-look.service": housekeeping_service(
+            places,
+            "Look at what came of a run that ended a moment ago",
+            "alert",
+            is_remote=True,
+            is_alerting=True,
+            credential=credential,
+            settle=SETTLE,
+        ),
     }
 
 
@@ -144,8 +158,12 @@ def housekeeping_service(
     is_remote: bool = False,
     is_alerting: bool = False,
     credential: str | None = None,
+    settle: int = 0,
 ) -> str:
-    """The service of one of the agent's own commands, which may speak to other hosts, and know one secret."""
+    """The service of one of the agent's own commands, which may speak to other hosts, and know one secret.
+
+    One that others start at any rate waits `settle` seconds, while further starts change nothing.
+    """
     return template("housekeeping.service.j2").render(
         places=places,
         description=description,
@@ -153,6 +171,7 @@ def housekeeping_service(
         is_remote=is_remote,
         is_alerting=is_alerting,
         credential=credential,
+        settle=settle,
     )
 
 
@@ -226,7 +245,10 @@ def is_home(path: PurePosixPath) -> bool:
     return any(path.is_relative_to(home) for home in HOMES)
 
 
-def template(name: str) -> jinja2.Template:
+def template(name: str) -> "jinja2.Template":
+    # Every command knows the units, few write them, and this import takes longer than all else of most commands.
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("rota"),
         undefined=jinja2.StrictUndefined,

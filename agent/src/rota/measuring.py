@@ -1,0 +1,77 @@
+"""Measuring: what a look at the host finds, and the file in which node exporter looks for it."""
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rota.adapters.outbound import Outbox
+from rota.adapters.pauses import Pauses
+from rota.adapters.spool import spool_of, write_through
+from rota.core.catalogue import Catalogue
+from rota.core.due import next_start, overdue_since
+from rota.core.exposition import Measured, MeasuredTask, render
+from rota.core.history import Standing
+from rota.core.objective import attain
+from rota.core.pause import Pause
+from rota.core.places import Places
+from rota.core.task import Task
+
+
+def measure(
+    places: Places,
+    catalogue: Catalogue,
+    *,
+    standings: Mapping[str, Standing],
+    failing: Collection[str],
+    now: datetime,
+) -> Measured:
+    """What is measured of this host now. `failing` are the tasks with an open incident. Raises SpoolUnreadable."""
+    spool, agent = spool_of(places), catalogue.agent
+    waiting = spool.names("done") if agent.diary else None
+    pauses = Pauses(places.pauses).all()
+    return Measured(
+        at=now,
+        host=agent.host,
+        environment=agent.environment,
+        release=places.current.resolve().name if places.current.exists() else "",
+        tasks={
+            name: measure_task(task, standings.get(name), pauses.get(name), is_failing=name in failing, now=now)
+            for name, task in catalogue.tasks.items()
+        },
+        waiting=None if waiting is None else len(waiting),
+        oldest_waiting=next(filter(None, map(began, waiting or ())), None),
+        quarantined=len(spool.names("quarantine")),
+        outbox=len(Outbox(places.outbox, now).caught()),
+    )
+
+
+def measure_task(
+    task: Task, standing: Standing | None, pause: Pause | None, *, is_failing: bool, now: datetime
+) -> MeasuredTask:
+    overdue = overdue_since(task, standing, pause, now)
+    return MeasuredTask(
+        standing=standing or Standing(),
+        is_failing=is_failing,
+        is_paused=pause is not None and pause.covers(now),
+        next_start=next_start(task, standing, pause, now),
+        overdue=now - overdue if overdue else None,
+        attainment=attain(task.objective, standing, now) if task.objective else None,
+    )
+
+
+def began(identifier: str) -> datetime | None:
+    """When the run of this id began, which its first 48 bits say in milliseconds (RFC 9562 section 5.7)."""
+    try:
+        return datetime.fromtimestamp(int(identifier[:8] + identifier[9:13], 16) / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def write(folder: Path, measured: Measured) -> None:
+    """Replace the measurements in the folder where node exporter looks, if there is one."""
+    if not folder.is_dir():
+        return
+    beside = folder / "rota.new"
+    write_through(beside, render(measured))
+    beside.chmod(0o644)
+    beside.replace(folder / "rota.prom")
