@@ -1,5 +1,8 @@
 """The generated parts of docs/: written from what they describe, compared with it by the tests."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ def pages(root: Path) -> dict[Path, str]:
     """Every generated page: its path, and the text that belongs there."""
     return {
         root / "docs" / "commands.md": commands_page(),
+        root / "docs" / "agent-commands.md": HEADER + agent_commands(root),
         root / "docs" / "settings.md": settings_page(role_specs(root), hosts_of_roles(root)),
     }
 
@@ -26,6 +30,13 @@ def write(root: Path) -> None:
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
             print(f"written: {path.relative_to(root)}")
+
+
+def agent_commands(root: Path) -> str:
+    """The page that the agent makes of its own commands: it is asked as a program, for nothing here imports it."""
+    environ = {**os.environ, "PYTHONPATH": str(root / "agent" / "src")}
+    command = [sys.executable, "-m", "rota.cli.reference"]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=True).stdout
 
 
 def commands_page() -> str:

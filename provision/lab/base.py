@@ -34,6 +34,7 @@ INCLUDED = (
 
 # What roles and tests install, fetched beforehand so that hosts need next to no network.
 FETCHED = (
+    "bash-completion",
     "borgbackup",
     "bubblewrap",
     "certbot",

@@ -24,7 +24,7 @@ Command = Callable[[argparse.Namespace, Places, datetime], None]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 1 for a check that failed, 2 for what an operator has to put right."""
-    words = _parser().parse_args(arguments)
+    words = parser().parse_args(arguments)
     places = Places(etc=words.etc, state=words.state)
     try:
         words.function(words, places, datetime.now(UTC))
@@ -183,17 +183,18 @@ def _time(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rota backup", description="Backups: send, keep, check, restore.")
-    parser.add_argument("--etc", type=Path, default=Places().etc, help=argparse.SUPPRESS)
-    parser.add_argument("--state", type=Path, default=Places().state, help=argparse.SUPPRESS)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+def parser() -> argparse.ArgumentParser:
+    """The parser of `rota backup`."""
+    made = argparse.ArgumentParser(prog="rota backup", description="Backups: send, keep, check, restore.")
+    made.add_argument("--etc", type=Path, default=Places().etc, help=argparse.SUPPRESS)
+    made.add_argument("--state", type=Path, default=Places().state, help=argparse.SUPPRESS)
+    commands = made.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, function: Command, *parts: Callable[[argparse.ArgumentParser], None]) -> None:
-        made = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
-        made.set_defaults(function=function)
+        added = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+        added.set_defaults(function=function)
         for part in parts:
-            part(made)
+            part(added)
 
     command("send", back_up, _add_acceptance)
     for name in ("prune", "check", "drill", "freshness"):
@@ -210,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     command("transactions", list_transactions, _add_sender)
     command("roll-back", roll_back, _add_sender, _add_transaction)
     command("trust", trust, _add_sender)
-    return parser
+    return made
 
 
 def _add_sender(parser: argparse.ArgumentParser) -> None:

@@ -39,11 +39,16 @@ COMMANDS: dict[str, Callable[[Path], int]] = {
 }
 
 
+def parser() -> argparse.ArgumentParser:
+    """The parser of `rota mirror`."""
+    made = argparse.ArgumentParser(prog="rota-mirror", description=(__doc__ or "").strip())
+    made.add_argument("--configuration", type=Path, default=FILE, help=f"default: {FILE}")
+    made.add_argument("command", choices=COMMANDS)
+    return made
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="rota-mirror", description=(__doc__ or "").strip())
-    parser.add_argument("--configuration", type=Path, default=FILE, help=f"default: {FILE}")
-    parser.add_argument("command", choices=COMMANDS)
-    options = parser.parse_args()
+    options = parser().parse_args()
     return supervise.guarded(lambda: COMMANDS[options.command](options.configuration))
 
 
