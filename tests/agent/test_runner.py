@@ -356,6 +356,17 @@ def test_the_runner_s_memory_is_flat_whatever_the_output(bench: Bench) -> None:
     assert peak < 12_000  # kB, the interpreter's own 8,500 among them
 
 
+def test_the_work_may_print_far_ahead_of_the_runner(
+    tmp_path: Path, bench: Bench, running: Callable[..., "subprocess.Popen[bytes]"]
+) -> None:
+    script = 'kill -STOP $PPID; head -c 200000 /dev/zero; : > "$0"'
+    process = running("/bin/sh", "-c", script, str(tmp_path / "printed"))
+    wait_until((tmp_path / "printed").exists)
+    process.send_signal(signal.SIGCONT)
+    assert process.wait(timeout=15) == 0
+    assert bench.only("done").output_bytes == 200_000
+
+
 @given(chunks=st.lists(st.binary(max_size=3 * KEEP), max_size=40), count=st.integers(1, 40))
 def test_the_kept_output_is_exactly_the_head_and_the_tail(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[bytes], count: int
