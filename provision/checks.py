@@ -14,11 +14,12 @@ LOCKS: dict[str, list[str]] = {
     "dev": ["pyproject.toml", "agent/pyproject.toml", "--all-extras", "--group", "dev"],
     "bench": ["--group", "pyproject.toml:bench"],
     "agent": ["agent/pyproject.toml"],
+    "agent-channels": ["agent/pyproject.toml", "--extra", "channels"],
     "agent-diary": ["agent/pyproject.toml", "--extra", "diary"],
     "agent-postgres": ["agent/pyproject.toml", "--extra", "postgres"],
 }
 # Made in this order: what the development lock pins, the others pin to the same version.
-LOCK_ORDER = ("dev", "control", "bench", "agent", "agent-diary", "agent-postgres")
+LOCK_ORDER = ("dev", "control", "bench", "agent", "agent-channels", "agent-diary", "agent-postgres")
 # Rota's peers live in an environment of their own, and want other versions than we do.
 UNCONSTRAINED = ("dev", "bench")
 

@@ -80,6 +80,11 @@ def nothing(_: Circumstances) -> str:
     return ""
 
 
+def no_urls(_: Circumstances) -> dict[str, str]:
+    """What most estates begin with."""
+    return {}
+
+
 def django_key(_: Circumstances) -> str:
     """A key as Django wants it: at least 50 characters."""
     return random.token_urlsafe(48)
@@ -172,6 +177,14 @@ TABLE = (
         nothing,
         shared=True,
         fixed="whoever runs the mail server gives a new one; `fab secrets.edit production`, and the same for backup",
+    ),
+    Secret(
+        "agent_alert_urls",
+        ("production", "backup"),
+        "the URL of each chat, text message service or webhook that alerts go to, and of each heartbeat, by name",
+        no_urls,
+        shared=True,
+        fixed="whoever runs the channel gives a new URL; `fab secrets.edit production`, and the same for backup",
     ),
     Secret(
         "backup_passphrase",

@@ -24,8 +24,10 @@ from rota.core.catalogue import Agent, Catalogue
 from rota.core.incident import why_without_record
 from rota.core.mail import Alerting, Tls
 from rota.core.record import RunRecord
+from rota.core.rule import NEVER, Rule
 from rota.core.status import Environment, Status
 from rota.core.task import Task
+from rota.judging import Failure
 from tests.agent.neighbours import free_port
 from tests.agent.records import make_running
 
@@ -80,7 +82,7 @@ class Host:
         identifier = f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"
         return make_running(id=identifier, task="export", started=self.now.isoformat())
 
-    def look(self, *, failure: alerting.Failure | None = None) -> str:
+    def look(self, *, failure: Failure | None = None) -> str:
         self.now += timedelta(seconds=1)
         catalogue = Catalogue(self.agent, self.tasks)
         return alerting.alert(self.places, catalogue, task="export", failure=failure, now=self.now)
@@ -243,11 +245,11 @@ def test_the_incident_of_a_task_that_is_gone_is_forgotten(host: Host) -> None:
 
 
 def test_a_task_may_have_people_of_its_own_or_nobody(host: Host, mails: list[EmailMessage]) -> None:
-    host.tasks = {"export": replace(TASK, alert_to=("carla@example.org",))}
+    host.tasks = {"export": replace(TASK, alert=Rule(to=("carla@example.org",)))}
     host.end("failed")
     host.look()
     assert mails[0]["To"] == "carla@example.org"
-    host.tasks = {"export": replace(TASK, alert_to=())}
+    host.tasks = {"export": replace(TASK, alert=Rule(to=()))}
     host.end()
     host.look()
     host.end("failed")
@@ -281,11 +283,12 @@ def test_an_incident_stays_untold_while_the_mail_server_is_away_and_is_told_late
 def test_a_mail_server_that_hangs_is_waited_for_once(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outbound, "PATIENCE", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        server = outbound.MailServer(replace(host.agent.alerting, port=silent.getsockname()[1]))
+        settings = replace(host.agent.alerting, port=silent.getsockname()[1])
         desk = alerting.desk_of(host.agent)
-        for _ in range(2):
-            with pytest.raises(outbound.MailNotSent, match="timed out"):
-                server.send(letter.trial(to=TO, desk=desk, now=NOW))
+        addressed = outbound.Addressed(to=TO, letter=letter.trial(desk=desk, now=NOW))
+        failures, _ = outbound.World(settings=settings, desk=desk).send([addressed, addressed], [])
+        assert [set(failed) for failed in failures] == [set(TO), set(TO)]
+        assert "timed out" in failures[1][TO[0]]
         silent.settimeout(0)
         silent.accept()
         with pytest.raises(BlockingIOError):
@@ -354,7 +357,9 @@ def test_on_staging_mail_is_caught_in_the_outbox(quiet: Host, mails: list[EmailM
     quiet.look()
     assert mails == []
     assert subjects(quiet.outbox()) == ["[staging] export failed on books: exit 3"]
-    assert quiet.status()[-1] == f"1 mails did not leave this host; they are in {quiet.places.outbox}."
+    assert (
+        quiet.status()[-1] == f"1 letter did not leave this host: see rota alert --caught, and {quiet.places.outbox}."
+    )
 
 
 def test_a_host_that_only_its_configuration_calls_production_is_silent(quiet: Host, mails: list[EmailMessage]) -> None:
@@ -369,6 +374,7 @@ def test_production_and_the_backup_host_speak_and_nobody_else() -> None:
 
 
 def test_what_was_caught_is_kept_for_a_month(quiet: Host) -> None:
+    quiet.tasks = {"export": replace(TASK, alert=Rule(remind=NEVER))}
     quiet.end("failed")
     quiet.look()
     quiet.now = datetime.now(UTC) + timedelta(days=29)

@@ -133,10 +133,10 @@ def test_reconciling_an_empty_spool_finds_nothing(rota: Rota) -> None:
 def test_a_failed_task_is_an_incident_until_it_succeeds(rota: Rota, tmp_path: Path) -> None:
     (tmp_path / "more.yml").write_text("agent: {alert: {to: [anna@example.org]}}")
     rota("run", "fail")
-    assert rota("alert").stdout == f"1 incidents open; 1 mails to {tmp_path}/outbox, 0 not sent.\n"
+    assert rota("alert").stdout == f"1 incident open; 1 letter to {tmp_path}/outbox, 0 not sent.\n"
     shown = rota("status").stdout
-    assert re.search(r"\nfail fails since .*, once; its people know\.\n", shown)
-    assert "1 mails did not leave this host" in shown
+    assert re.search(r"\nfail failed since .*, once: exit \d+; its people know\.\n", shown)
+    assert "1 letter did not leave this host" in shown
     assert "A trial for anna@example.org" in rota("alert", "--test").stdout
 
 

@@ -682,7 +682,7 @@ def test_one_host_gets_another_token_and_the_others_keep_theirs(made: Inventory,
         (
             "diary_secret_key",
             "backup",
-            "backup has no 'diary_secret_key'; it has: agent_alert_password, backup_passphrase",
+            "backup has no 'diary_secret_key'; it has: agent_alert_password, agent_alert_urls, backup_passphrase",
         ),
     ],
 )

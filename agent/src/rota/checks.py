@@ -1,5 +1,6 @@
 """What `rota check` finds wrong: schedules, commands, credentials, users, and units systemd would complain about."""
 
+import importlib.util
 import os
 import pwd
 import re
@@ -9,8 +10,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rota.adapters import systemd
-from rota.core.catalogue import Agent, Catalogue
+from rota.adapters.urls import UrlsUnreadable, read_urls
+from rota.core.catalogue import Catalogue
 from rota.core.places import Places
+from rota.core.rule import is_channel
 from rota.core.task import Task
 from rota.units import unit_name
 
@@ -25,7 +28,7 @@ def find_problems(catalogue: Catalogue, places: Places, units: Mapping[str, str]
             yield from host_problems(task, places)
             yield from schedule_problems(task)
     if not places.is_embedded:
-        yield from alerting_problems(catalogue.agent, places)
+        yield from alerting_problems(catalogue, places)
         yield from unit_problems(catalogue, units)
 
 
@@ -52,10 +55,38 @@ def host_problems(task: Task, places: Places) -> Iterator[str]:
             yield f"task {task.name}: write: {path} does not exist, so the unit would not start"
 
 
-def alerting_problems(agent: Agent, places: Places) -> Iterator[str]:
-    path = places.credentials / agent.alerting.credential
-    if agent.alerting.user and not path.is_file():
+def alerting_problems(catalogue: Catalogue, places: Places) -> Iterator[str]:
+    """What would keep alerts from reaching somebody. A host that must be silent needs no secrets for it."""
+    agent = catalogue.agent
+    alerting = agent.alerting
+    for task in catalogue.tasks.values():
+        for receiver in (*(task.alert.to or ()), *(task.alert.then.to if task.alert.then else ())):
+            if is_channel(receiver) and receiver not in alerting.channels:
+                known = ", ".join(alerting.channels) or "none"
+                yield f"task {task.name}: alert: there is no channel {receiver!r}; agent: alert: channels has {known}"
+    if not agent.environment.speaks:
+        return
+    path = places.credentials / alerting.credential
+    if alerting.user and not path.is_file():
         yield f"agent: alert: credential: {path} is missing"
+    if alerting.channels and importlib.util.find_spec("apprise") is None:
+        yield "agent: alert: channels: Apprise is not installed; add channels to agent_extras, and deploy"
+    yield from url_problems(catalogue, places.credentials / alerting.urls)
+
+
+def url_problems(catalogue: Catalogue, path: Path) -> Iterator[str]:
+    alerting, known = catalogue.agent.alerting, dict[str, str]()
+    try:
+        known = read_urls(path)
+    except UrlsUnreadable as error:
+        yield f"agent: alert: urls: {error.args[0]}"
+    wanted = dict.fromkeys(alerting.channels, "agent: alert: channels")
+    if alerting.heartbeat:
+        wanted[alerting.heartbeat] = "agent: alert: heartbeat"
+    wanted |= {task.heartbeat: f"task {task.name}: heartbeat" for task in catalogue.tasks.values() if task.heartbeat}
+    for name, where in wanted.items():
+        if name not in known:
+            yield f"{where}: {path} has no URL named {name!r}"
 
 
 def schedule_problems(task: Task) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rota.adapters.outbound import Outbox
+from rota.adapters.outbound import caught_in
 from rota.adapters.pauses import Pauses
 from rota.adapters.spool import spool_of, write_through
 from rota.core.catalogue import Catalogue
@@ -41,7 +41,7 @@ def measure(
         waiting=None if waiting is None else len(waiting),
         oldest_waiting=next(filter(None, map(began, waiting or ())), None),
         quarantined=len(spool.names("quarantine")),
-        outbox=len(Outbox(places.outbox, now).caught()),
+        outbox=len(caught_in(places.outbox)),
     )
 
 

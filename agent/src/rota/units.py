@@ -75,7 +75,7 @@ def compile_units(catalogue: Catalogue, places: Places, *, package: Path) -> dic
         units[unit_name(task.name)] = compile_service(task, catalogue.agent, places, package=package)
         if task.schedule:
             units[f"{PREFIX}{task.name}.timer"] = compile_timer(task)
-    return units | compile_housekeeping(catalogue.agent, places)
+    return units | compile_housekeeping(catalogue, places)
 
 
 def compile_service(task: Task, agent: Agent, places: Places, *, package: Path) -> str:
@@ -109,33 +109,35 @@ def compile_timer(task: Task) -> str:
     )
 
 
-def compile_housekeeping(agent: Agent, places: Places) -> dict[str, str]:
+def compile_housekeeping(catalogue: Catalogue, places: Places) -> dict[str, str]:
     """Shipping, which only a host with a diary has, reconciling, and alerting."""
     units: dict[str, str] = {}
-    if agent.diary:
+    if catalogue.agent.diary:
         description = "Send run records to the diary"
         units["rota-ship.service"] = housekeeping_service(
-            places, description, "ship", is_remote=True, credential="diary_token"
+            places, description, "ship", is_remote=True, credentials=["diary_token"]
         )
         units["rota-ship.path"] = template("ship.path.j2").render(description=description, places=places)
         units["rota-ship.timer"] = housekeeping_timer(description, after_boot="30s", every="2min")
     description = "Close lost runs and remove old records"
     units["rota-reconcile.service"] = housekeeping_service(places, description, "reconcile")
     units["rota-reconcile.timer"] = housekeeping_timer(description, after_boot="20s", every="10min")
-    return units | compile_alerting(agent, places)
+    return units | compile_alerting(catalogue, places)
 
 
-def compile_alerting(agent: Agent, places: Places) -> dict[str, str]:
+def compile_alerting(catalogue: Catalogue, places: Places) -> dict[str, str]:
     """What the unit of a failed task starts, and what looks at all tasks from time to time."""
-    credential = agent.alerting.credential if agent.alerting.user else None
-    of_one = "Tell the people of the task %i that it failed"
+    alerting, of_one = catalogue.agent.alerting, "Tell the people of the task %i that it failed"
     of_all = "Tell the people of tasks that fail or have recovered"
+    credentials = [alerting.credential] if alerting.user else []
+    if catalogue.asks_for_urls and catalogue.agent.environment.speaks:
+        credentials.append(alerting.urls)
     return {
         "rota-alert@.service": housekeeping_service(
-            places, of_one, "alert %i", is_remote=True, is_alerting=True, credential=credential
+            places, of_one, "alert %i", is_remote=True, is_alerting=True, credentials=credentials
         ),
         "rota-alert.service": housekeeping_service(
-            places, of_all, "alert", is_remote=True, is_alerting=True, credential=credential
+            places, of_all, "alert", is_remote=True, is_alerting=True, credentials=credentials
         ),
         "rota-alert.timer": housekeeping_timer(of_all, after_boot="40s", every="2min"),
         "rota-look.service": housekeeping_service(
@@ -144,7 +146,7 @@ def compile_alerting(agent: Agent, places: Places) -> dict[str, str]:
             "alert",
             is_remote=True,
             is_alerting=True,
-            credential=credential,
+            credentials=credentials,
             settle=SETTLE,
         ),
     }
@@ -157,10 +159,10 @@ def housekeeping_service(
     *,
     is_remote: bool = False,
     is_alerting: bool = False,
-    credential: str | None = None,
+    credentials: Sequence[str] = (),
     settle: int = 0,
 ) -> str:
-    """The service of one of the agent's own commands, which may speak to other hosts, and know one secret.
+    """The service of one of the agent's own commands, which may speak to other hosts, and know some secrets.
 
     One that others start at any rate waits `settle` seconds, while further starts change nothing.
     """
@@ -170,7 +172,7 @@ def housekeeping_service(
         command=f"/usr/local/bin/rota {command}",
         is_remote=is_remote,
         is_alerting=is_alerting,
-        credential=credential,
+        credentials=credentials,
         settle=settle,
     )
 

@@ -1,102 +1,257 @@
-"""The one door by which mail leaves a host: to the mail server where the environment speaks, else into the outbox."""
+"""The one door by which anything leaves a host: to servers where the environment speaks, else into the outbox."""
 
-import smtplib
-import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from email.message import EmailMessage
 from pathlib import Path
 from typing import Protocol
 
+from rota.adapters import sending
 from rota.adapters.spool import write_through
 from rota.core.errors import RotaError
-from rota.core.mail import Alerting, Tls
+from rota.core.letter import Desk, Letter, as_mail
+from rota.core.mail import Alerting
+from rota.core.rule import is_channel
 
 PATIENCE = 15.0
+"""How many seconds a server may take for each of its answers."""
+LIMIT, LIMIT_PER_LETTER = 30.0, 2.0
+"""After how many seconds the sending to one server is ended, whatever it does."""
+AT_ONCE = 6
 KEEP_AGE = timedelta(days=30)
 
 
-class MailNotSent(RotaError):
-    """The mail could not be handed to the mail server."""
+class NotSent(RotaError):
+    """What was to be sent did not leave this host."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Addressed:
+    """A letter and whom it is for: mail addresses, or one channel."""
+
+    to: tuple[str, ...]
+    letter: Letter
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beat:
+    """A URL to be asked for, so that an outside watcher knows: all is well, or a failure. `name` is the URL's."""
+
+    name: str
+    is_good: bool = True
+
+
+Failures = dict[str, str]
+"""Why something did not reach a receiver, by receiver; nothing for those whom it did."""
 
 
 class Door(Protocol):
-    """Where a mail goes out."""
+    """Where letters and heartbeats go out."""
 
     @property
     def where(self) -> str:
         """The place in words."""
 
-    def send(self, message: EmailMessage) -> None:
-        """Raises MailNotSent."""
+    def send(self, letters: Sequence[Addressed], beats: Sequence[Beat]) -> tuple[list[Failures], Failures]:
+        """What went wrong with each letter, and with the heartbeats by name. Raises nothing."""
 
 
 @dataclass
-class MailServer:
-    """The mail server of the settings. Once it could not be reached, further mails do not wait for it again."""
+class Job:
+    """The sending to one server, in a process of its own: `told` says which letters, by their place, it has."""
+
+    order: Mapping[str, object]
+    told: list[int]
+    receivers: list[tuple[str, ...]]
+    name: str
+    process: "subprocess.Popen[bytes] | None" = None
+    answers: int = -1
+    deadline: float = 0.0
+    failures: list[Failures] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Orders and answers go through memory: a pipe could fill up, and a disk be full."""
+        orders = memory("order", json.dumps(self.order).encode())
+        self.answers = memory("answers", b"")
+        # Its own process, so that it can be ended; with -I it trusts neither the environment nor its folder.
+        command = [sys.executable, "-I", str(sending.__file__)]
+        self.process = subprocess.Popen(command, stdin=orders, stdout=self.answers, stderr=subprocess.DEVNULL)
+        os.close(orders)
+        self.deadline = time.monotonic() + LIMIT + LIMIT_PER_LETTER * len(self.told)
+
+    def is_over(self) -> bool:
+        if self.process is None or self.process.poll() is None and time.monotonic() < self.deadline:
+            return False
+        is_late = self.process.poll() is None
+        self.process.kill()
+        self.process.wait()
+        self.failures = self._read_answers("it did not answer in time" if is_late else "sending it broke off")
+        return True
+
+    def _read_answers(self, otherwise: str) -> list[Failures]:
+        """What the process said of each letter; of those that it said nothing of, why."""
+        size = os.fstat(self.answers).st_size
+        lines = os.pread(self.answers, size, 0).decode("utf-8", "replace").splitlines(keepends=True)
+        os.close(self.answers)
+        said: list[Failures] = [json.loads(line) for line in lines if line.endswith("\n")]
+        return said + [
+            dict.fromkeys(receivers, f"{self.name}: {otherwise}") for receivers in self.receivers[len(said) :]
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The mail server and the channels of the settings; `urls` are secret. One that hangs holds up no other."""
 
     settings: Alerting
-    password: str | None = None
-    unreachable: str = field(default="", init=False)
+    desk: Desk
+    password: str = ""
+    urls: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
-        return f"{self.settings.server}:{self.settings.port}"
+        channels = f" and {', '.join(self.settings.channels)}" if self.settings.channels else ""
+        return f"{self.settings.server}:{self.settings.port}{channels}"
 
-    def send(self, message: EmailMessage) -> None:
-        if self.unreachable:
-            raise MailNotSent(self.unreachable)
-        try:
-            with self._connected() as server:
-                server.send_message(message)
-        except (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused) as error:
-            raise MailNotSent(f"{self.where} answers: {error}") from error
-        except OSError as error:
-            self.unreachable = f"{self.where}: {error}"
-            raise MailNotSent(self.unreachable) from error
+    def send(self, letters: Sequence[Addressed], beats: Sequence[Beat]) -> tuple[list[Failures], Failures]:
+        failures: list[Failures] = [{} for _ in letters]
+        missing: Failures = {}
+        jobs: list[Job] = []
+        mails = [place for place, each in enumerate(letters) if not is_channel(each.to[0])]
+        if mails:
+            jobs.append(self._mail_job([letters[place] for place in mails], mails))
+        for channel in dict.fromkeys(each.to[0] for each in letters if is_channel(each.to[0])):
+            places = [place for place, each in enumerate(letters) if each.to[0] == channel]
+            if url := self.urls.get(channel):
+                jobs.append(self._channel_job(channel, url, [letters[place] for place in places], places))
+            else:
+                for place in places:
+                    failures[place] = {channel: f"channel {channel}: its URL is missing"}
+        if beats:
+            known = [beat for beat in beats if beat.name in self.urls]
+            missing = {beat.name: f"heartbeat {beat.name}: its URL is missing" for beat in beats if beat not in known}
+            jobs.append(self._heartbeat_job(known))
+        for job in run_all(jobs):
+            for place, failed in zip(job.told, job.failures, strict=False):
+                if place < 0:
+                    missing |= failed
+                else:
+                    failures[place] = failed
+        return failures, missing
 
-    @contextmanager
-    def _connected(self) -> Iterator[smtplib.SMTP]:
-        name, port = self.settings.server, self.settings.port
-        with (
-            smtplib.SMTP_SSL(name, port, timeout=PATIENCE, context=ssl.create_default_context())
-            if self.settings.tls is Tls.TLS
-            else smtplib.SMTP(name, port, timeout=PATIENCE)
-        ) as server:
-            if self.settings.tls is Tls.STARTTLS:
-                server.starttls(context=ssl.create_default_context())
-            if self.settings.user:
-                server.login(self.settings.user, self.password or "")
-            yield server
+    def _mail_job(self, letters: Sequence[Addressed], places: list[int]) -> Job:
+        settings = self.settings
+        order = {
+            "kind": "mail",
+            "server": settings.server,
+            "port": settings.port,
+            "tls": settings.tls.value,
+            "user": settings.user or "",
+            "password": self.password,
+            "patience": PATIENCE,
+            "mails": [
+                {"to": each.to, "text": as_mail(each.letter, each.to, self.desk).as_string()} for each in letters
+            ],
+        }
+        return Job(order, places, [each.to for each in letters], f"{settings.server}:{settings.port}")
+
+    def _channel_job(self, channel: str, url: str, letters: Sequence[Addressed], places: list[int]) -> Job:
+        said = [{"title": each.letter.subject, "body": each.letter.brief} for each in letters]
+        order = {"kind": "channel", "channel": channel, "url": url, "letters": said}
+        return Job(order, places, [each.to for each in letters], f"channel {channel}")
+
+    def _heartbeat_job(self, beats: Sequence[Beat]) -> Job:
+        urls = [(beat.name, url_of(self.urls[beat.name], is_good=beat.is_good)) for beat in beats]
+        asked = [(name, url) for name, url in urls if url]
+        order = {"kind": "heartbeats", "patience": PATIENCE, "urls": asked}
+        return Job(order, [-1] * len(asked), [(name,) for name, _ in asked], "heartbeats")
 
 
-@dataclass(frozen=True)
+def url_of(url: str, *, is_good: bool) -> str:
+    """The URL that says so, as Healthchecks has it; none for a failure where it has a query: silence says it."""
+    if is_good:
+        return url
+    return "" if "?" in url else f"{url.rstrip('/')}/fail"
+
+
+def run_all(jobs: Iterable[Job]) -> list[Job]:
+    """Let the jobs run, a few at once, until each is over or its time is."""
+    waiting, running, over = list(jobs), list[Job](), list[Job]()
+    while waiting or running:
+        while waiting and len(running) < AT_ONCE:
+            running.append(waiting.pop(0))
+            running[-1].start()
+        ended = [job for job in running if job.is_over()]
+        running = [job for job in running if job not in ended]
+        over += ended
+        if running and not ended:
+            time.sleep(0.01)  # between two looks at the processes
+    return over
+
+
+def memory(name: str, content: bytes) -> int:
+    """An open file that is in memory alone."""
+    file = os.memfd_create(name)
+    os.write(file, content)
+    os.lseek(file, 0, os.SEEK_SET)
+    return file
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outbox:
-    """A folder that catches mails, one file each, where they must not leave."""
+    """A folder that catches what must not leave: a file for each letter, and one for each heartbeat."""
 
     folder: Path
+    desk: Desk
     now: datetime
 
     @property
     def where(self) -> str:
         return str(self.folder)
 
-    def send(self, message: EmailMessage) -> None:
-        """A mail of the same name, sent again, replaces the first."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        name = str(message["Message-ID"]).strip("<>").partition("@")[0]
-        path = self.folder / f"{self.now:%Y%m%dT%H%M%SZ}-{name}.eml"
-        beside = path.with_suffix(".new")
-        write_through(beside, message.as_string())
-        beside.replace(path)
+    def send(self, letters: Sequence[Addressed], beats: Sequence[Beat]) -> tuple[list[Failures], Failures]:
+        failures: list[Failures] = []
+        for each in letters:
+            why = self._catch(each)
+            failures.append(dict.fromkeys(each.to, why) if why else {})
+        return failures, {beat.name: why for beat in beats if (why := self._note(beat))}
 
-    def caught(self) -> list[Path]:
-        return sorted(self.folder.glob("*.eml")) if self.folder.is_dir() else []
+    def _catch(self, addressed: Addressed) -> str:
+        """A letter that is sent again replaces the first."""
+        channel = f"-{addressed.to[0]}" if is_channel(addressed.to[0]) else ""
+        name = f"{addressed.letter.at:%Y%m%dT%H%M%SZ}-{addressed.letter.name}{channel}.eml"
+        return self._write(name, as_mail(addressed.letter, addressed.to, self.desk).as_string())
 
-    def remove_old(self) -> None:
-        """Delete what was caught more than 30 days ago."""
-        for path in self.caught():
-            if self.now - datetime.fromtimestamp(path.lstat().st_mtime, UTC) > KEEP_AGE:
-                path.unlink(missing_ok=True)
+    def _note(self, beat: Beat) -> str:
+        word = "that all is well" if beat.is_good else "of a failure"
+        said = f"Would have told the heartbeat {beat.name} {word} at {self.now:%Y-%m-%d %H:%M:%S} UTC.\n"
+        return self._write(f"heartbeat-{beat.name}.txt", said)
+
+    def _write(self, name: str, text: str) -> str:
+        """Why it could not be written; empty when it could."""
+        path = self.folder / name
+        beside = path.with_name(f"{name}.new")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_through(beside, text)
+            beside.replace(path)
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+        return ""
+
+
+def caught_in(folder: Path) -> list[Path]:
+    """The letters that did not leave, oldest first."""
+    return sorted(folder.glob("*.eml")) if folder.is_dir() else []
+
+
+def remove_old(folder: Path, now: datetime) -> None:
+    """Delete what was caught more than 30 days ago."""
+    for path in caught_in(folder):
+        if now - datetime.fromtimestamp(path.lstat().st_mtime, UTC) > KEEP_AGE:
+            path.unlink(missing_ok=True)

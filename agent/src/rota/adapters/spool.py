@@ -187,6 +187,13 @@ class Spool:
         (self.folder / "running" / path.name).unlink(missing_ok=True)
         path.unlink()
 
+    def store_spare(self, record: Record) -> None:
+        """Put a new record into the spare, which is memory, for the disk does not take it. Raises OSError."""
+        self.spare.mkdir(parents=True, exist_ok=True)
+        beside = self.spare / f"{record.id}.new"
+        write_through(beside, json.dumps(as_mapping(record)) + "\n")
+        beside.replace(self.spare / f"{record.id}.json")
+
     def spared(self) -> Iterator[bytes]:
         """The records that only the spare could take."""
         for path in sorted(self.spare.glob("*.json")) if self.spare.is_dir() else ():

@@ -1,4 +1,4 @@
-"""What a host remembers between two looks at its runs: how each task stands, and a file for each open incident."""
+"""What a host remembers between two looks at its runs: how each task stands."""
 
 import json
 import os
@@ -10,7 +10,6 @@ from typing import Any
 
 from rota.adapters.spool import Spool, UnsafeFile, read_plain, write_through
 from rota.core.history import ROW, Days, Ended, Standing, Tally, follow
-from rota.core.incident import Incident
 from rota.core.record import BadRecord, RunRecord
 from rota.core.status import Status
 
@@ -119,19 +118,6 @@ class Standings:
     def _ids(self, generation: int) -> Path:
         return self.folder / f"folded-{generation}.ids"
 
-    def incidents(self) -> dict[str, Incident]:
-        """The incidents that are open, or closed and not told of yet, by task. Raises PermissionError."""
-        paths = list(self.folder.iterdir()) if self.folder.is_dir() else []
-        found = (parse_incident(read_mapping(path)) for path in sorted(paths) if path.suffix == ".incident")
-        return {incident.task: incident for incident in found if incident}
-
-    def keep(self, incident: Incident) -> None:
-        replace_file(self.folder / f"{incident.task}.incident", asdict(incident))
-
-    def forget(self, tasks: Iterable[str]) -> None:
-        for task in tasks:
-            (self.folder / f"{task}.incident").unlink(missing_ok=True)
-
 
 def load_arrived(spool: Spool, name: str) -> RunRecord | None:
     """The run of this id, wherever its record has moved to; None for a deploy, and for what cannot be read.
@@ -201,21 +187,6 @@ def parse_ended(values: Mapping[str, Any] | None) -> Ended | None:
         reason=str(values["reason"]),
         duration=None if values["duration"] is None else float(values["duration"]),
     )
-
-
-def parse_incident(values: Mapping[str, Any]) -> Incident | None:
-    try:
-        return Incident(
-            task=values["task"],
-            since=datetime.fromisoformat(values["since"]),
-            failures=int(values["failures"]),
-            run=values["run"],
-            reason=values["reason"],
-            is_told=bool(values["is_told"]),
-            recovered=datetime.fromisoformat(values["recovered"]) if values["recovered"] else None,
-        )
-    except (KeyError, ValueError, TypeError):
-        return None
 
 
 def read_mapping(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from rota.adapters.reconciling import read_boot, reconcile
 from rota.adapters.shipping import ship
 from rota.cli.finding import PACKAGE, compile_units, find_catalogue, find_places, find_spool, holding
 from rota.cli.parsing import command
-from rota.cli.printing import print_json
+from rota.cli.printing import local, print_json, print_table
 from rota.core.errors import RotaError
 from rota.core.places import Places
 
@@ -37,7 +37,10 @@ def add_commands(commands: "Commands") -> None:
     command(commands, "ship", ship_records, "Send finished runs to the diary.")
     alerts = command(commands, "alert", alert_people, "Tell the people of tasks that fail or have recovered.")
     alerts.add_argument("task", nargs="?", help="the task whose unit failed, as systemd's OnFailure= gives it")
-    alerts.add_argument("--test", action="store_true", help="only send everybody a trial mail")
+    alerts.add_argument("--test", action="store_true", help="only send everybody, and every channel, a trial")
+    alerts.add_argument("--list", action="store_true", help="only list the open incidents, and who knows of them")
+    alerts.add_argument("--caught", action="store_true", help="only list what did not leave this host, and would have")
+    alerts.add_argument("--json", action="store_true", help="with --list or --caught: print JSON")
     command(commands, "reconcile", reconcile_spool, "Close lost runs and remove old records.")
 
 
@@ -112,14 +115,37 @@ def read_token(places: Places) -> str:
 
 def alert_people(options: argparse.Namespace) -> None:
     places = find_places(options)
+    now = datetime.now(UTC)
+    if options.list or options.caught:
+        list_alerts(options, places, now)
+        return
     catalogue = find_catalogue(places)
     find_spool(places)
-    now = datetime.now(UTC)
     if options.test:
         print(alerting.try_out(places, catalogue, now))
         return
     failure = alerting.failure_of(os.environ)
     print(alerting.alert(places, catalogue, task=options.task, failure=failure, now=now))
+
+
+def list_alerts(options: argparse.Namespace, places: Places, now: datetime) -> None:
+    if options.caught:
+        caught = alerting.list_caught(places)
+        if options.json:
+            print_json([dict(zip(("at", "to", "subject"), each, strict=True)) for each in caught])
+            return
+        print_table(("at", "to", "subject"), caught, empty=f"Nothing was caught; it would lie in {places.outbox}.")
+        return
+    incidents = alerting.list_incidents(places, now)
+    if options.json:
+        print_json(incidents)
+        return
+    rows = [
+        (each["task"], each["kind"], local(datetime.fromisoformat(each["since"])), str(each["failures"]),
+         ", ".join(each["told"]) or "nobody", each["reason"])
+        for each in incidents
+    ]  # fmt: skip
+    print_table(("task", "what", "since", "times", "told", "reason"), rows, empty="No incidents.")
 
 
 def reconcile_spool(options: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ import yaml
 
 from rota import measuring
 from rota.adapters.standings import Standings
+from rota.alerting import incidents_of, is_known_to_fail
 from rota.cli.finding import find_catalogue, find_places, find_spool
 from rota.cli.parsing import command
 from rota.core.exposition import render
@@ -31,5 +32,5 @@ def show_metrics(options: argparse.Namespace) -> None:
         return
     spool, memory, now = find_spool(places), Standings(places.alerts), datetime.now(UTC)
     standings = memory.look(spool, now=now).standings
-    failing = {name for name, incident in memory.incidents().items() if incident.is_open}
+    failing = {name for name, each in incidents_of(places).load().items() if is_known_to_fail(each, now)}
     print(render(measuring.measure(places, catalogue, standings=standings, failing=failing, now=now)), end="")

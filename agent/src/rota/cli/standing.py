@@ -80,7 +80,7 @@ def show_status(options: argparse.Namespace) -> int:
 def look_at_all(places: Places, catalogue: Catalogue, now: datetime) -> list[Outlook]:
     """Every task's outlook, from what is remembered of it and the few records that came since: never all of them."""
     spool, memory = find_spool(places), Standings(places.alerts)
-    standings, incidents = memory.look(spool, now=now).standings, memory.incidents()
+    standings, incidents = memory.look(spool, now=now).standings, alerting.incidents_of(places).load()
     running, pauses, plans = find_running(spool), Pauses(places.pauses).all(), Plans(places.plans)
     found = []
     for name, task in catalogue.tasks.items():
@@ -223,7 +223,7 @@ def pause_mapping(pause: Pause | None) -> dict[str, object] | None:
 def incident_mapping(incident: Incident | None) -> dict[str, object] | None:
     if incident is None or not incident.is_open:
         return None
-    return {"since": shown(incident.since), "failures": incident.failures, "told": incident.is_told}
+    return {"since": shown(incident.since), "failures": incident.failures, "told": bool(incident.told)}
 
 
 def shown(moment: datetime | None) -> str | None:

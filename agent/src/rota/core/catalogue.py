@@ -33,6 +33,12 @@ class Catalogue:
     agent: Agent
     tasks: Mapping[str, Task]
 
+    @property
+    def asks_for_urls(self) -> bool:
+        """Whether anything goes out by a URL: to a channel, or as a heartbeat."""
+        alerting = self.agent.alerting
+        return bool(alerting.channels or alerting.heartbeat or any(task.heartbeat for task in self.tasks.values()))
+
     def task(self, name: str) -> Task:
         """The task of this name, which may be written with hyphens. Raises UnknownTask."""
         try:

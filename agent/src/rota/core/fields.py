@@ -11,6 +11,7 @@ from rota.core.objective import parse_objective
 from rota.core.parameter import Parameter
 from rota.core.parameter_fields import read_parameters
 from rota.core.quantities import parse_duration, parse_size
+from rota.core.rule import CHANNEL, parse_rule
 from rota.core.status import Environment
 from rota.core.task import CatchUp, Dst, Network
 from rota.core.window import RIGHT, Window
@@ -22,8 +23,6 @@ DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]+")
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 CAPABILITY = re.compile(r"CAP_[A-Z_]+")
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-# As SMTP takes it (RFC 5321 section 4.1.2), without the quoted forms that nobody has.
-ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 PERCENTAGE = re.compile(r"[1-9][0-9]*%")
 
 
@@ -252,9 +251,12 @@ FIELDS: Mapping[str, Field] = {
         parse_objective,
         "What is wanted: `{success: 99%, within: 30d}` of the runs succeed, `{fresh: 26h}` is the latest success.",
     ),
-    "alert_to": Field(
-        all_matching(ADDRESS, "a mail address"),
-        "Who is told when it fails, instead of `agent: {alert: {to: …}}`; `[]` for nobody.",
+    "alert": Field(
+        parse_rule, "Who is told when it fails, and when: `to`, `after`, `urgent`, `then`, `remind`, `pace`."
+    ),
+    "heartbeat": Field(
+        matching(CHANNEL, "a name in the file of alerts' URLs"),
+        "The URL that is asked for after each success, so that an outside watcher notices silence.",
     ),
     "nice": Field(whole(-20, 19), "The scheduling priority, 19 the most yielding."),
     "parameters": Field(

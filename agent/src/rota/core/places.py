@@ -30,6 +30,7 @@ class Places:
     current: Path
     releases: Path
     alerts: Path
+    alerts_spare: Path
     outbox: Path
     measurements: Path
     is_embedded: bool = False
@@ -57,6 +58,7 @@ def on_host(root: Path = Path("/")) -> Places:
         current=root / "opt/rota/current",
         releases=root / "opt/rota/releases",
         alerts=root / "var/lib/rota/alerts",
+        alerts_spare=root / "run/rota/alerts",
         outbox=root / "var/lib/rota/outbox",
         measurements=root / "var/lib/prometheus/node-exporter",
     )
@@ -81,6 +83,7 @@ def under(home: Path) -> Places:
         current=home / "current",
         releases=home / "releases",
         alerts=home / "alerts",
+        alerts_spare=home / "alerts.spare",
         outbox=home / "outbox",
         measurements=home / "measurements",
         is_embedded=True,

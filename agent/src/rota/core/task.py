@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from rota.core.objective import Objective
 from rota.core.parameter import Parameter, defaults, items_parameter, variables
+from rota.core.rule import Rule
 from rota.core.status import Environment
 from rota.core.window import Window
 
@@ -83,7 +84,8 @@ class Task:
     heavy: bool = False
     state: bool = False
     objective: Objective | None = None
-    alert_to: tuple[str, ...] | None = None
+    alert: Rule = Rule()
+    heartbeat: str | None = None
     nice: int = 5
     parameters: tuple[Parameter, ...] = ()
     items: tuple[str, ...] = ()
