@@ -25,7 +25,6 @@ plans = st.builds(
     ),
     missed=st.lists(st.builds(Planned, moments, reasons)).map(tuple),
     medians=st.dictionaries(st.text("abc xyz", min_size=1).map(str.strip).filter(bool), st.integers(0, 999_999)),
-    accounted=st.none() | moments,
     basis=st.text("0123456789abcdef"),
 )
 
@@ -40,12 +39,11 @@ def test_the_text_of_a_plan_is_what_the_runner_was_promised() -> None:
         slots=(Planned(NOON), Planned(NOON + HOUR, "paused: until resumed by anna,\nmoving house")),
         missed=(Planned(NOON - HOUR, "host was down"),),
         medians={"duration": 4.213},
-        accounted=NOON,
         basis="5f3c",
     )
     assert write_plan(plan) == (
         "# median duration 4.213\n1764072000\n1764075600 paused: until resumed by anna, moving house\n"
-        "# missed 1764068400 host was down\n# accounted 1764072000\n# basis 5f3c\n"
+        "# missed 1764068400 host was down\n# basis 5f3c\n"
     )
 
 

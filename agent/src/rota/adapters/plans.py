@@ -1,12 +1,28 @@
 """The plans of all tasks: a file each, which the accounting writes and the runner reads."""
 
-from dataclasses import dataclass
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from rota.adapters.spool import UnsafeFile, read_plain, write_through
 from rota.core.plan import BadPlan, Plan, read_plan, write_plan
 
 LIMIT = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """When the slots were last accounted for: at which time, in which boot, and how many seconds that had lasted."""
+
+    at: datetime
+    boot: str
+    first: int
+    uptime: float
 
 
 @dataclass(frozen=True)
@@ -48,3 +64,31 @@ class Plans:
 
     def remove(self, task: str) -> None:
         self.path(task).unlink(missing_ok=True)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait for our turn: a timer and several people may ask for an accounting at once."""
+        self.make()
+        file = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(file)
+
+    def last_look(self) -> Look | None:
+        try:
+            values = json.loads(read_plain(self._look, LIMIT))
+            at, boot, first, uptime = (values[key] for key in ("at", "boot", "first", "uptime"))
+            return Look(at=datetime.fromisoformat(at), boot=str(boot), first=int(first), uptime=float(uptime))
+        except (FileNotFoundError, UnsafeFile, ValueError, KeyError, TypeError):
+            return None
+
+    def keep_look(self, look: Look) -> None:
+        beside = self.folder / ".look.new"
+        write_through(beside, json.dumps(asdict(look), default=datetime.isoformat) + "\n")
+        beside.replace(self._look)
+
+    @property
+    def _look(self) -> Path:
+        return self.folder / ".look"

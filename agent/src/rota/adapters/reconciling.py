@@ -35,11 +35,13 @@ class Reconciliation:
 class Boot:
     """The host's present boot: the kernel's id of it, and when its first process began.
 
-    In a container the id is the machine's, which outlives the container's boots.
+    In a container the id is the machine's, which outlives the container's boots; `first` tells these apart, also when
+    the clock is set: after how many ticks of the kernel the first process began.
     """
 
     id: str
     began: datetime
+    first: int = 0
 
 
 def reconcile(places: Places, *, boot: Boot, now: datetime, has_diary: bool) -> Reconciliation:
@@ -193,4 +195,4 @@ def read_boot() -> Boot:
     lines = Path("/proc/stat").read_text("ascii").splitlines()
     kernel = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
     began = datetime.fromtimestamp(kernel + ticks / os.sysconf("SC_CLK_TCK"), UTC)
-    return Boot(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip(), began)
+    return Boot(Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip(), began, ticks)

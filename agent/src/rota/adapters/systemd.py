@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rota.core.errors import RotaError
@@ -35,6 +36,23 @@ def timers_command() -> list[str]:
     return ["systemctl", "list-timers", "--all", "--output=json", "rota-*"]
 
 
+def start_soon_command(units: Iterable[str]) -> list[str]:
+    return ["systemctl", "start", "--no-block", "--", *units]
+
+
+def show_command(units: Iterable[str], properties: Iterable[str]) -> list[str]:
+    return ["systemctl", "show", "--timestamp=unix", f"--property={','.join(properties)}", "--", *units]
+
+
+def start_at_command(timer: str, moment: datetime, unit: str) -> list[str]:
+    """Have a timer of this name, which lives until the next boot, start the unit at this moment."""
+    at = f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return [
+        *("systemd-run", "--quiet", f"--unit={timer}", f"--on-calendar={at}", "--timer-property=AccuracySec=1s"),
+        *("--", "systemctl", "start", "--no-block", unit),
+    ]
+
+
 def verify_command(paths: Iterable[Path]) -> list[str]:
     return ["systemd-analyze", "verify", "--man=no", *map(str, paths)]
 
@@ -63,6 +81,17 @@ def is_active(unit: str) -> bool:
     """Whether the unit runs or is being started."""
     answer = subprocess.run(["systemctl", "is-active", "--", unit], capture_output=True, text=True, check=False)
     return answer.stdout.strip() in ("active", "activating", "reloading", "deactivating")
+
+
+def show(units: Iterable[str], properties: Iterable[str]) -> list[dict[str, str]]:
+    """These properties of each unit, in the order asked for; moments are shown as `@` and seconds since 1970."""
+    blocks = ask(show_command(units, properties)).rstrip("\n").split("\n\n")
+    return [dict(line.partition("=")[::2] for line in block.splitlines()) for block in blocks]
+
+
+def read_moment(text: str) -> datetime | None:
+    """A moment as `show` has it; None where there is none."""
+    return datetime.fromtimestamp(float(text[1:]), UTC) if text.startswith("@") and text != "@0" else None
 
 
 def next_slots() -> dict[str, int]:

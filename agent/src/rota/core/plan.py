@@ -7,7 +7,6 @@ run. The runner finds its slot in these lines, so what it does not need of a pla
     1764039600
     1764126000 paused: until 2026-12-01 08:00 UTC by anna, moving house
     # missed 1764030000 host was down
-    # accounted 1764039480
     # basis 5f3c0c1d9a2b
 """
 
@@ -43,14 +42,13 @@ class Plan:
     """What is known of a task's slots.
 
     `slots` are those not yet accounted for and the coming ones, in order; `missed` those that did not run and are to be
-    caught up. `medians` are a run's usual duration in seconds and its usual counts, by name. No slot up to `accounted`
-    is planned again, also when the clock is set back. `basis` stands for what the coming slots were computed from.
+    caught up. `medians` are a run's usual duration in seconds and its usual counts, by name. `basis` stands for what
+    the coming slots were computed from.
     """
 
     slots: tuple[Planned, ...] = ()
     missed: tuple[Planned, ...] = ()
     medians: Mapping[str, float] = field(default_factory=dict)
-    accounted: datetime | None = None
     basis: str = ""
 
     def past(self, moment: datetime) -> tuple[Planned, ...]:
@@ -78,9 +76,8 @@ def write_plan(plan: Plan) -> str:
     """The text of the plan."""
     medians = [f"# median {name} {value:g}" for name, value in sorted(plan.medians.items())]
     missed = [f"# missed {write_slot(slot)}" for slot in plan.missed]
-    accounted = [f"# accounted {seconds(plan.accounted)}"] if plan.accounted else []
     basis = [f"# basis {plan.basis}"] if plan.basis else []
-    return "\n".join([*medians, *map(write_slot, plan.slots), *missed, *accounted, *basis, ""])
+    return "\n".join([*medians, *map(write_slot, plan.slots), *missed, *basis, ""])
 
 
 def write_slot(slot: Planned) -> str:
@@ -100,7 +97,7 @@ def read_plan(text: str) -> Plan:
     slots: list[Planned] = []
     missed: list[Planned] = []
     medians: dict[str, float] = {}
-    accounted, basis = None, ""
+    basis = ""
     for number, line in enumerate(text.splitlines(), 1):
         try:
             if not line.startswith("#"):
@@ -112,15 +109,13 @@ def read_plan(text: str) -> Plan:
                     medians |= read_median(rest)
                 case "missed":
                     missed.append(read_slot(rest))
-                case "accounted":
-                    accounted = read_slot(rest).moment
                 case "basis":
                     basis = rest
         except (ValueError, OverflowError) as error:
             raise BadPlan(f"line {number} is {line[:80]!r}; it must be {error}") from None
     if any(later.moment <= slot.moment for slot, later in zip(slots, slots[1:], strict=False)):
         raise BadPlan("its slots are not in order")
-    return Plan(slots=tuple(slots), missed=tuple(missed), medians=medians, accounted=accounted, basis=basis)
+    return Plan(slots=tuple(slots), missed=tuple(missed), medians=medians, basis=basis)
 
 
 def read_slot(text: str) -> Planned:
