@@ -224,24 +224,51 @@ def verify(context: Context, target: Target) -> int:
 # -- look, and start --------------------------------------------------------------------------------------------
 
 
-@command()
-def status(context: Context, target: Target) -> int:
+WORDS = "options as `rota {} --help` on a host names them, in one quoted word"
+
+
+@command(help={"words": WORDS.format("status")})
+def status(context: Context, target: Target, words: str = "") -> int:
     """Each task: last run, its result, the next slot."""
-    return ask(target, ["sudo", "rota", "status"])
+    return ask(target, rota("status", words))
 
 
-@command(help={"words": "filters as `rota runs --help` names them, in one quoted word"})
+@command(help={"words": WORDS.format("runs")})
 def runs(context: Context, target: Target, words: str = "") -> int:
     """The latest runs of each host."""
-    import shlex
+    return ask(target, rota("runs", words))
 
-    return ask(target, ["sudo", "rota", "runs", *shlex.split(words)])
+
+@command(help={"follow": "go on with a run that is under way until it ends; its exit code is passed on"})
+def logs(context: Context, target: Target, task: str, follow: bool = False) -> int:
+    """What the latest run of TASK said [--follow]."""
+    return ask(target, rota("show", "--log", "--follow" if follow else "", task=task), live=follow)
+
+
+@command(help={"task": "only of this task", "words": WORDS.format("plan")})
+def plan(context: Context, target: Target, task: str = "", words: str = "") -> int:
+    """The next and past slots [--task TASK]."""
+    return ask(target, rota("plan", words, task=task))
+
+
+@command(
+    help={
+        "until": "when it goes on by itself: 2026-12-01 08:00, in the time of the host",
+        "for": "how long: 2h",
+        "reason": "shown wherever the pause is",
+    }
+)
+def pause(context: Context, target: Target, task: str, until: str = "", for_: str = "", reason: str = "") -> int:
+    """Let TASK's slots pass [--until TIME | --for 2h]."""
+    given = {"--until": until, "--for": for_, "--reason": reason}
+    wishes = [f"{option}={value}" for option, value in given.items() if value]
+    return ask(target, [*rota("pause", task=task, says_who=True), *wishes])
 
 
 @command()
-def logs(context: Context, target: Target, task: str) -> int:
-    """What the latest run of TASK said, on each host."""
-    return ask(target, ["sudo", "rota", "show", "--log", task])
+def resume(context: Context, target: Target, task: str) -> int:
+    """End the pause of TASK."""
+    return ask(target, rota("resume", task=task, says_who=True))
 
 
 @command()
@@ -250,10 +277,10 @@ def journal(context: Context, target: Target, lines: int = 50) -> int:
     return ask(target, ["sudo", "journalctl", "--no-pager", f"--lines={lines}", "--output=short-iso"])
 
 
-@command()
-def start(context: Context, target: Target, task: str) -> int:
+@command(help={"words": WORDS.format("run")})
+def start(context: Context, target: Target, task: str, words: str = "") -> int:
     """Run TASK now: its lock, its limits, its exit code."""
-    return ask(target, ["sudo", "rota", "run", task])
+    return ask(target, rota("run", words, task=task, says_who=True), live=True)
 
 
 @command()
@@ -266,10 +293,31 @@ def shell(context: Context, target: Target, host: str = "") -> None:
     os.execvp(argv[0], argv)  # noqa: S606 - becomes the shell on purpose
 
 
-def ask(target: Target, argv: list[str]) -> int:
+class BadWords(OperatorError):
+    """These words cannot be taken apart"""
+
+
+def rota(command: str, *words: str, task: str = "", says_who: bool = False) -> list[str]:
+    """A command of the agent, with words as one types them; a task's name is one word whatever it holds.
+
+    `says_who` has the record name the operator, for all of them come to a host as the same user.
+    """
+    import shlex
+
+    from provision.deploying import whoami
+
+    try:
+        given = [each for word in words for each in shlex.split(word)]
+    except ValueError as error:
+        raise BadWords(f"{' '.join(words)!r}: {error}") from None
+    who = ["env", f"ROTA_ASKED_BY={whoami()}"] if says_who else []
+    return ["sudo", *who, "rota", command, *given, *([task] if task else [])]
+
+
+def ask(target: Target, argv: list[str], *, live: bool = False) -> int:
     from provision import estate
 
-    return estate.put(estate.ssh_config_of(target.inventory), target.hosts, argv)
+    return estate.put(estate.ssh_config_of(target.inventory), target.hosts, argv, live=live)
 
 
 # -- backups and the mirror -------------------------------------------------------------------------------------
@@ -531,7 +579,7 @@ def rekey(context: Context, file: str) -> None:
 namespace = Collection(
     development, staging, production, backup,
     provision, deploy, rollback, releases, verify,
-    status, runs, logs, journal, start, shell,
+    status, runs, logs, start, plan, pause, resume, journal, shell,
     restore_db_from_backup, restore_staging,
     demo, test, lint, docs, lock,
     auto_dash_names=False,

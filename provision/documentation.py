@@ -64,7 +64,7 @@ def options(task: Any) -> str:
     """The long options of a command, as the command line takes them."""
     arguments = task.get_arguments()
     words = [
-        argument.name.upper() if argument.positional else f"--{argument.name.replace('_', '-')}"
+        argument.name.upper() if argument.positional else f"--{argument.name.strip('_').replace('_', '-')}"
         for argument in arguments
     ]
     return " ".join(f"`{word}`" for word in words)

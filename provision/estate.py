@@ -2,10 +2,11 @@
 
 import shlex
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 from provision.errors import OperatorError
 from provision.inventory import Inventory
@@ -76,16 +77,26 @@ def ask(ssh_config: Path, host: str, argv: Sequence[str], hear: Callable[[str], 
     return Answer(host, asked.returncode, "".join(lines), complaint)
 
 
-def ask_all(ssh_config: Path, hosts: Sequence[str], argv: Sequence[str]) -> list[Answer]:
-    """Run `argv` on all hosts in parallel; answers in the order of the hosts."""
+def ask_all(ssh_config: Path, hosts: Sequence[str], argv: Sequence[str]) -> Iterator[Answer]:
+    """Run `argv` on all hosts in parallel; answers in the order of the hosts, each as soon as those before are in."""
     with ThreadPoolExecutor(max_workers=max(1, len(hosts))) as pool:
-        return list(pool.map(lambda host: ask(ssh_config, host, argv), hosts))
+        yield from pool.map(lambda host: ask(ssh_config, host, argv), hosts)
 
 
-def put(ssh_config: Path, hosts: Sequence[str], argv: Sequence[str], write: Callable[[str], object] = say) -> int:
-    """Run `argv` on all hosts and write their answers; that of a single host as it comes. Returns as `show` does."""
+def put(
+    ssh_config: Path,
+    hosts: Sequence[str],
+    argv: Sequence[str],
+    write: Callable[[str], object] = say,
+    *,
+    live: bool = False,
+) -> int:
+    """Run `argv` on all hosts and write their answers; that of a single host as it comes. Returns as `show` does.
+
+    `live` has the lines of several hosts written as they come as well, each behind the name of its host.
+    """
     if len(hosts) > 1:
-        return show(ask_all(ssh_config, hosts, argv), write)
+        return put_live(ssh_config, hosts, argv, write) if live else show(ask_all(ssh_config, hosts, argv), write)
     write(heading(hosts[0]))
     answer = ask(ssh_config, hosts[0], argv, write)
     if answer.closing:
@@ -93,12 +104,32 @@ def put(ssh_config: Path, hosts: Sequence[str], argv: Sequence[str], write: Call
     return exit_code([answer])
 
 
-def show(answers: Sequence[Answer], write: Callable[[str], object] = say) -> int:
+def put_live(ssh_config: Path, hosts: Sequence[str], argv: Sequence[str], write: Callable[[str], object]) -> int:
+    """Run `argv` on all hosts in parallel and write each line as it comes, behind the name of its host."""
+    width, one_at_a_time = max(map(len, hosts)), Lock()
+
+    def ask_one(host: str) -> Answer:
+        def hear(line: str) -> None:
+            with one_at_a_time:
+                write(f"{host:{width}} │ {line}")
+
+        answer = ask(ssh_config, host, argv, hear)
+        if answer.closing or answer.exit_code:
+            hear(answer.closing or f"(exit code {answer.exit_code})")
+        return answer
+
+    with ThreadPoolExecutor(max_workers=len(hosts)) as pool:
+        return exit_code(list(pool.map(ask_one, hosts)))
+
+
+def show(answers: Iterable[Answer], write: Callable[[str], object] = say) -> int:
     """Write each host's answer below its name; returns the worst exit code, that of a silent host being UNREACHABLE."""
+    shown = []
     for answer in answers:
+        shown.append(answer)
         for line in filter(None, (heading(answer.host), answer.output.rstrip(), answer.closing)):
             write(line)
-    return exit_code(answers)
+    return exit_code(shown)
 
 
 def heading(host: str) -> str:

@@ -31,3 +31,8 @@ def test_a_terminal_that_closes_leaves_no_request(tmp_path: Path, number: signal
         following.send_signal(number)
         assert following.wait(timeout=10) == 128 + number
     assert not request.exists()
+
+
+def test_whom_the_control_side_names_asked_before_who_became_root() -> None:
+    assert starting.who_asks({"ROTA_ASKED_BY": "anna@desk", "SUDO_USER": "operator"}) == "anna@desk"
+    assert starting.who_asks({"SUDO_USER": "operator"}) == "operator"

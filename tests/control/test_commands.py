@@ -25,7 +25,7 @@ def fab(*words: str, inventory: str = "example") -> subprocess.CompletedProcess[
 
 
 COMMANDS = """
-provision deploy rollback verify status runs logs journal start releases shell restore_staging
+provision deploy rollback verify status runs logs journal start plan pause resume releases shell restore_staging
 restore_db_from_backup backup
 lab.up lab.down lab.reset lab.status lab.cut lab.heal lab.clock secrets.make secrets.edit secrets.check
 test lint docs demo development staging production
@@ -113,3 +113,37 @@ def test_help_of_a_command_shows_it_and_runs_nothing() -> None:
     answer = fab("--help", "deploy")
     assert answer.returncode == 0
     assert "--ref" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            ("runs", "--status failed --grep 'no room'"),
+            ["sudo", "rota", "runs", "--status", "failed", "--grep", "no room"],
+        ),
+        (("status", ""), ["sudo", "rota", "status"]),
+    ],
+)
+def test_words_for_the_agent_are_taken_apart_as_a_shell_would(words: tuple[str, ...], expected: list[str]) -> None:
+    assert fabfile.rota(*words) == expected
+
+
+def test_the_agent_hears_who_asks_and_a_task_is_one_word() -> None:
+    argv = fabfile.rota("run", "-a Alpha", task="x; y", says_who=True)
+    assert argv[:2] == ["sudo", "env"]
+    assert argv[2].startswith("ROTA_ASKED_BY=")
+    assert argv[3:] == ["rota", "run", "-a", "Alpha", "x; y"]
+
+
+def test_words_that_cannot_be_taken_apart_are_refused_in_a_line() -> None:
+    answer = fab("production", "runs", "--words", "--grep 'x")
+    assert answer.returncode == 2
+    assert "No closing quotation" in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_pause_takes_its_end_and_its_reason() -> None:
+    shown = fab("--help", "pause").stdout
+    for option in ("--until", "--for", "--reason"):
+        assert option in shown

@@ -87,6 +87,45 @@ def test_the_answer_of_a_single_host_is_heard_as_it_comes(config: Path, tmp_path
     assert (answer.exit_code, answer.output) == (0, "first\nsecond\n")
 
 
+@pytest.mark.parametrize("live", [False, True])
+def test_several_hosts_are_asked_at_once(config: Path, tmp_path: Path, live: bool) -> None:
+    """Each waits until the other has begun: one after the other they would wait until the test gives up."""
+    begun = tmp_path / "begun"
+    wait = f"echo x >>{begun}; while [ $(wc -l <{begun}) -lt 2 ]; do sleep 0.05; done; echo done"
+    lines: list[str] = []
+    assert put(config, ["here", "here"], ["timeout", "20", "sh", "-c", wait], lines.append, live=live) == 0
+    assert sum(line.endswith("done") for line in lines) == 2
+
+
+def test_lines_of_several_hosts_are_heard_as_they_come_behind_their_host_s_name(config: Path, tmp_path: Path) -> None:
+    heard = tmp_path / "heard"
+    waiting = f"echo first; while [ ! -e {heard} ]; do sleep 0.05; done; exit 3"
+    lines: list[str] = []
+
+    def hear(line: str) -> None:
+        lines.append(line)
+        if line == "here │ first":
+            heard.touch()
+
+    command = ["timeout", "20", "sh", "-c", waiting]
+    assert put(config, ["here", "gone"], command, hear, live=True) == UNREACHABLE
+    assert "here │ (exit code 3)" in lines
+    assert [line for line in lines if line.startswith("gone │ does not answer: ssh: connect to host")]
+
+
+def test_an_answer_is_shown_while_later_hosts_still_think(config: Path, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    waiting = ["timeout", "20", "sh", "-c", f"while [ ! -e {seen} ]; do sleep 0.05; done; echo late"]
+    lines: list[str] = []
+
+    def write(line: str) -> None:
+        lines.append(line)
+        seen.touch()
+
+    put(config, ["gone", "here"], waiting, write)
+    assert lines[-1] == "late"
+
+
 def test_a_deploy_to_a_silent_host_names_it_and_ends_as_a_playbook_would(config: Path) -> None:
     with pytest.raises(HostUnreachable, match="A host does not answer: gone: ssh: connect to host") as caught:
         deploying.answers(config, ["gone"])

@@ -68,8 +68,8 @@ def new_request(task: Task, values: Mapping[str, Value] | None = None, **wishes:
 
 
 def who_asks(environ: Mapping[str, str]) -> str:
-    """Who became root to ask, else the present user."""
-    return environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    """Whom the control side names, else who became root to ask, else the present user."""
+    return environ.get("ROTA_ASKED_BY") or environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
 
 
 def run_unit(task: Task, places: Places, spool: Spool, request: Request) -> int:
