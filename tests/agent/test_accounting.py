@@ -28,7 +28,7 @@ def look(
     **witness: object,
 ) -> Settlement:
     rule = Rule(spread=timedelta(), catch_up=catch_up, window=window)
-    known = Witness(**({"now": NOW, "booted": BOOTED} | witness))  # type: ignore[arg-type]
+    known = Witness(**({"now": NOW, "booted": BOOTED} | witness))  # type: ignore[arg-type]  # fields by name
     return settle(Plan(slots=tuple(slots), missed=tuple(missed)), rule, runs, units or Units(), known)
 
 

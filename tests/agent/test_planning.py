@@ -136,7 +136,7 @@ class World:
 
 def every_ten_minutes(**more: object) -> Task:
     fields = {"schedule": ("*:0/10",), "zone": "UTC", "catch_up": CatchUp.NONE} | more
-    return Task(name="try", description="Try", command=("/bin/true",), **fields)  # type: ignore[arg-type]
+    return Task(name="try", description="Try", command=("/bin/true",), **fields)  # type: ignore[arg-type]  # fields by name
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -218,7 +218,7 @@ def test_the_records_of_one_accounting_sort_by_their_slots(world: World) -> None
     world.account()
     names = world.spool.names("done")
     slots = [world.spool.load("done", name).slot for name in names]  # type: ignore[union-attr]  # they are runs
-    assert slots == sorted(slots)  # type: ignore[type-var]
+    assert slots == sorted(slots)  # type: ignore[type-var]  # every one has a slot
 
 
 @pytest.mark.parametrize(("catch_up", "behind"), [("none", 0), ("latest", 1), ("all", 3)])
