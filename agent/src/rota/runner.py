@@ -73,7 +73,7 @@ class Settings:
         self.current = values.get("current", "")
         self.release = values.get("release", "")
         self.unit_hash = values.get("hash", "")
-        self.attempt = int(values.get("attempt", "1"))
+        self.attempt = to_whole(values.get("attempt", "1"))
         self.identifier = values.get("id", "")
         self.is_echoing = "echo" in values
         self.claimed = -1
@@ -718,7 +718,7 @@ def what_triggered(stamp: str, moment_now: int) -> tuple[str | None, str]:
     if environment("TRIGGER_UNIT").endswith(".path"):
         return None, "path"
     told = environment("TRIGGER_TIMER_REALTIME_USEC")
-    elapsed = int(told) if told.isdigit() else 0
+    elapsed = to_whole(told) if told.isdigit() else 0
     if stamp:
         try:
             elapsed = posix.stat(stamp).st_mtime_ns // 1000
@@ -727,6 +727,11 @@ def what_triggered(stamp: str, moment_now: int) -> tuple[str | None, str]:
     if 0 <= moment_now - elapsed < TRIGGER_AGE:
         return moment(elapsed - elapsed % 1_000_000), "timer"
     return None, "manual" if stamp else "timer"
+
+
+def to_whole(digits: str) -> int:
+    """The number, below 2^53: `int` of a text asks the C library for a logarithm, whose tables take 0.13 MB."""
+    return int(float(digits))
 
 
 def now() -> str:
