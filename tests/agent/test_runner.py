@@ -445,22 +445,6 @@ def test_what_a_request_asks_for_reaches_the_work_and_the_record(bench: Bench, t
     assert (record.parameters, record.dry_run, record.attended) == (request.parameters, True, True)
 
 
-def test_a_timers_stamp_proves_slot_and_trigger(bench: Bench, tmp_path: Path) -> None:
-    stamp = tmp_path / "stamp"
-    stamp.touch()
-    elapsed = datetime.fromtimestamp(int(stamp.stat().st_mtime), UTC)
-    _, record = bench.run("/bin/true", stamp=stamp)
-    assert (record.slot, record.trigger) == (elapsed, "timer")
-
-
-def test_an_old_stamp_proves_a_start_by_hand(bench: Bench, tmp_path: Path) -> None:
-    stamp = tmp_path / "stamp"
-    stamp.touch()
-    os.utime(stamp, (0, 0))
-    _, record = bench.run("/bin/true", stamp=stamp)
-    assert (record.slot, record.trigger) == (None, "manual")
-
-
 def test_a_request_that_was_used_or_is_old_is_left_alone(bench: Bench, tmp_path: Path) -> None:
     request = tmp_path / "request"
     request.write_text("id 01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59\n")

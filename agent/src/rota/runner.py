@@ -23,6 +23,10 @@ import select
 import sys
 import time
 
+TYPE_CHECKING = False  # importing it from typing would cost more than all else here
+if TYPE_CHECKING:
+    from types import ModuleType
+
 KEEP = 64 * 1024
 """How many bytes of an output's head, and as many of its tail, are kept."""
 PIPE = 256 * 1024
@@ -38,6 +42,9 @@ RESERVE = 4096
 """How many bytes are set aside at the start, so that the end record of an ordinary run fits on a disk filled since."""
 REQUEST_AGE = 60.0
 TRIGGER_AGE = 10_000_000
+SLOT_AGE = 60.0
+MAX_PLAN = 4 * 1024 * 1024
+ENDED_BY_OTHERS = ("stopped", "host shut down")
 NO_LOGIN_WAIT = 0.5
 UNFINISHED = "tmp"
 LOCKED, TIMED_OUT, NOT_EXECUTABLE, NOT_FOUND, CANNOT_LOCK = 75, 124, 126, 127, 73
@@ -68,7 +75,12 @@ class Settings:
         self.grace = float(values.get("grace", "10"))
         self.slot: str | None = None
         self.trigger = values.get("trigger", "manual")
-        self.stamp = values.get("stamp", "")
+        self.plan = values.get("plan", "")
+        self.spread = float(values.get("spread", "0"))
+        self.every = float(values.get("every", "0"))
+        self.success = values.get("success", "")
+        self.retry = values.get("retry", "")
+        self.expect = values.get("expect", "")
         self.request = values.get("request", "")
         self.current = values.get("current", "")
         self.release = values.get("release", "")
@@ -78,6 +90,8 @@ class Settings:
         self.is_echoing = "echo" in values
         self.claimed = -1
         self.asked = ""
+        self.is_dry_run = False
+        self.again = 0
         self.variables: dict[bytes, bytes] = {}
 
 
@@ -191,10 +205,13 @@ def run(settings: Settings) -> int:
     stop = Stop()
     stop.listen(settings.grace)
     command = pin_release(settings)
-    if settings.trigger == "timer":
-        settings.slot, settings.trigger = what_triggered(settings.stamp, time.time_ns() // 1000)
+    barred = ""
     if settings.request and (asked := read_request(settings)):
         command += heed(settings, asked)
+    elif settings.every and not rarely("runner_due").is_due(settings.success, settings.every, longest_wait(settings)):
+        return 0
+    elif settings.trigger == "timer":
+        barred = find_slot(settings, time.time_ns() // 1000)
     if not settings.identifier:
         settings.identifier = make_identifier(time.time_ns() // 1_000_000, posix.urandom(10))
     start: dict[str, Field] = {
@@ -211,20 +228,88 @@ def run(settings: Settings) -> int:
         "unit_hash": settings.unit_hash,
         "attempt": settings.attempt,
     }
+    if barred:
+        return refuse(settings, start, End("skipped", cut(barred, MAX_TEXT), LOCKED))
     try:
         held = take_lock(settings.lock, settings.lock_wait, stop)
     except OSError as error:
         return refuse(settings, start, End("failed", cut(f"cannot take the lock: {error}", MAX_TEXT), CANNOT_LOCK))
     if not held:
         return refuse(settings, start, End("skipped", stop.reason or "locked", LOCKED))
+    end = attempt(settings, start, command, stop)
+    while settings.again:
+        end = retry(settings, start, command, stop)
+    return end.returned
+
+
+def attempt(settings: Settings, start: dict[str, Field], command: list[str], stop: Stop) -> End:
+    """Do the work and leave its record; says in `settings.again` when it is to be done once more."""
     path = f"{settings.spool}/output/{settings.identifier}"
     output = Output(path, is_echoing=settings.is_echoing, claimed=settings.claimed)
     path = f"{settings.spool}/running/{settings.identifier}.json"
     store(settings, "start", path, record(settings, start, None))
     end, report = work(settings, command, stop, output)
     finish_output(output)
-    store_end(settings, record(settings, start, end, output, report))
-    return end.returned
+    told = consider(settings, end, output, report) if settings.retry or settings.expect or settings.every else ""
+    store_end(settings, record(settings, start, end, output, report, told))
+    if settings.again and output.file >= 0:
+        posix.close(output.file)
+    return end
+
+
+def consider(settings: Settings, end: End, output: Output, report: bytes) -> str:
+    """What the task's expectations and its rule for retries make of the end: JSON for the record, after a comma."""
+    told = ""
+    plan = read_text(settings.plan, MAX_PLAN) if settings.plan else ""
+    if settings.every and not settings.is_dry_run:
+        rarely("runner_due").note(settings.success, end.status)
+    if settings.expect and end.status == "succeeded" and not settings.is_dry_run:
+        items, counts = measure(report)
+        values = {**counts, "items": items, "duration": end.duration or 0.0, "output_bytes": output.seen}
+        sentences = rarely("runner_expect").unexpected(settings.expect, values, plan)
+        told = f',"unexpected":[{",".join(quote(cut(each, MAX_TEXT)) for each in sentences)}]'
+    if settings.retry and settings.trigger != "manual" and end.status == "failed" and end.reason not in ENDED_BY_OTHERS:
+        settings.again = rarely("runner_retry").next_moment(settings.retry, settings.attempt, plan)
+        told = f',"retry_at":"{moment(settings.again)}"' if settings.again else ""
+    return told
+
+
+def measure(report: bytes) -> tuple[int, dict[str, float]]:
+    """How many items were reported, and the counts."""
+    import json
+
+    items, counts = read_report(report)
+    return len(json.loads(items)), json.loads(counts)
+
+
+def retry(settings: Settings, start: dict[str, Field], command: list[str], stop: Stop) -> End:
+    """Wait, then do the work once more as an attempt with a record of its own, which ends before the next slot."""
+    module = rarely("runner_retry")
+    module.wait(settings.again, stop.wakes)
+    settings.again, settings.claimed = 0, -1
+    settings.attempt += 1
+    settings.identifier = make_identifier(time.time_ns() // 1_000_000, posix.urandom(10))
+    start |= {"attempt": settings.attempt, "trigger": "retry", "started": now()}
+    if stop.reason:
+        end = End("failed", shown_stop(stop.reason), 128 + signal.SIGTERM)
+        refuse(settings, start, end)
+        return end
+    left = module.seconds_left(read_text(settings.plan, MAX_PLAN)) if settings.plan else 0.0
+    settings.timeout = min(left or settings.timeout, settings.timeout or left)
+    return attempt(settings, start, command, stop)
+
+
+def longest_wait(settings: Settings) -> float:
+    return max(map(float, settings.retry.split(","))) if settings.retry else 0.0
+
+
+def rarely(name: str) -> "ModuleType":
+    """A module beside this one that few tasks need."""
+    sys.path.insert(0, __file__.rpartition("/")[0])
+    try:
+        return __import__(name)
+    finally:
+        del sys.path[0]
 
 
 def refuse(settings: Settings, start: dict[str, Field], end: End) -> int:
@@ -284,6 +369,7 @@ def heed(settings: Settings, asked: list[list[str]]) -> list[str]:
             told.append(f'"parameters":{value}')
         elif key in ("dry_run", "attended"):
             told.append(f'"{key}":true')
+            settings.is_dry_run = settings.is_dry_run or key == "dry_run"
         elif key == "environment":
             name, _, content = value.partition("=")
             settings.variables[name.encode()] = content.encode(errors="surrogateescape")
@@ -445,6 +531,8 @@ def supervise(settings: Settings, stop: Stop, printed: int, reported: int, outpu
         reads = 0
         while reads < 64 and read_once(file, output.buffer, sinks[file]) > 0:
             reads += 1
+    for file in (ended, printed, reported):
+        posix.close(file)
     return bytes(report)
 
 
@@ -489,10 +577,8 @@ def judge(status: int, stopped: str) -> End:
     number = posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else None
     code = None if number else posix.WEXITSTATUS(status)
     if stopped:
-        if stopped == "stopped" and is_shutting_down():
-            stopped = "host shut down"
         returned = TIMED_OUT if stopped == "timeout" else 128 + signal.SIGTERM
-        return End("failed", stopped, returned, code, number)
+        return End("failed", shown_stop(stopped), returned, code, number)
     if code == 0:
         return End("succeeded", "", 0, code)
     if was_out_of_memory():
@@ -501,6 +587,10 @@ def judge(status: int, stopped: str) -> End:
         name = SHOWN_SIGNALS.get(number)
         return End("failed", f"signal {number} ({name})" if name else f"signal {number}", 128 + number, None, number)
     return End("failed", f"exit {code}", code or 0, code)
+
+
+def shown_stop(reason: str) -> str:
+    return "host shut down" if reason == "stopped" and is_shutting_down() else reason
 
 
 def kill_leftovers(group: int) -> bool:
@@ -550,6 +640,7 @@ def record(
     end: End | None,
     output: Output | None = None,
     report: bytes = b"",
+    told: str = "",
 ) -> bytes:
     """The run's record as one line of JSON, in the format of version 1."""
     status = end.status if end else "running"
@@ -571,7 +662,7 @@ def record(
         warn(f"the report cannot be read: {error!r}")
         items, counts = "[]", f'{{"{REFUSED}":{report.count(10) or 1}}}'
     pairs = [f"{quote(key)}:{quote(value)}" for key, value in fields.items()]
-    return ("{" + ",".join([*pairs, f'"items":{items}', f'"counts":{counts}']) + settings.asked + "}\n").encode()
+    return ("{" + ",".join([*pairs, f'"items":{items}', f'"counts":{counts}']) + settings.asked + told + "}\n").encode()
 
 
 def read_report(report: bytes) -> tuple[str, str]:
@@ -709,24 +800,43 @@ def write_and_rename(beside: str, path: str, line: bytes) -> OSError | None:
     return None
 
 
-def what_triggered(stamp: str, moment_now: int) -> tuple[str | None, str]:
-    """The slot and the trigger of a run that a unit started, as far as systemd tells.
+def find_slot(settings: Settings, moment_now: int) -> str:
+    """Find the slot and the trigger of a run that a unit started. Returns why the slot is not to run, if it is not.
 
-    A timer that catches up leaves a stamp when it elapses, which proves both. Any other timer tells its service since
-    systemd 252, which goes on telling of its first elapse ever after: what is long past says nothing.
+    The plan knows the slot. That it is the timer which started the run is told by how long ago that was, or by systemd,
+    since 252; which goes on telling of a timer's first elapse ever after, so what is long past says nothing.
     """
     if environment("TRIGGER_UNIT").endswith(".path"):
-        return None, "path"
+        settings.trigger = "path"
+        return ""
     told = environment("TRIGGER_TIMER_REALTIME_USEC")
     elapsed = to_whole(told) if told.isdigit() else 0
-    if stamp:
-        try:
-            elapsed = posix.stat(stamp).st_mtime_ns // 1000
-        except OSError:
-            stamp = ""
-    if 0 <= moment_now - elapsed < TRIGGER_AGE:
-        return moment(elapsed - elapsed % 1_000_000), "timer"
-    return None, "manual" if stamp else "timer"
+    is_told = 0 <= moment_now - elapsed < TRIGGER_AGE
+    line = latest_line(settings.plan, f"{moment_now // 1_000_000:010d}") if settings.plan else ""
+    if line:
+        slot = to_whole(line[:10]) * 1_000_000
+        if is_told or moment_now - slot <= (settings.spread + SLOT_AGE) * 1_000_000:
+            settings.slot = moment(slot)
+            return line[11:]
+        settings.trigger = "manual"
+    elif is_told:
+        settings.slot = moment(elapsed - elapsed % 1_000_000)
+    return ""
+
+
+def latest_line(path: str, second: str, most: int = 4096) -> str:
+    """The plan's last line of a slot not later than this second; empty when there is none. Slots sort as text.
+
+    The coming slots almost always begin within the first bytes.
+    """
+    text = read_text(path, most)
+    found = ""
+    for line in text.split("\n"):
+        if line[:10] > second:
+            return found
+        if line[:10].isdigit():
+            found = line
+    return latest_line(path, second, MAX_PLAN) if most == 4096 and len(text) >= 1024 else found
 
 
 def to_whole(digits: str) -> int:

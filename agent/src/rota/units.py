@@ -87,7 +87,9 @@ def compile_service(task: Task, agent: Agent, places: Places, *, package: Path) 
 
 
 def render_service(task: Task, agent: Agent, places: Places, *, package: Path, unit_hash: str) -> str:
-    limit = task.timeout.total_seconds() + task.grace.total_seconds() + task.lock_wait.total_seconds()
+    attempt = task.timeout + task.grace
+    attempts = attempt * (1 + task.retry.times) + task.retry.total if task.retry else attempt
+    limit = (attempts + task.lock_wait).total_seconds()
     arguments = runner_arguments(task, agent, places, trigger="timer", unit_hash=unit_hash)
     return template("task.service.j2").render(
         task=task,
@@ -204,7 +206,12 @@ def runner_arguments(task: Task, agent: Agent, places: Places, *, trigger: str, 
         "timeout": show_seconds(task.timeout),
         "grace": show_seconds(task.grace),
         "trigger": trigger,
-        "stamp": str(stamp_of(task, places)) if task.catch_up is CatchUp.LATEST and task.schedule else "",
+        "plan": str(places.plans / task.name),
+        "spread": show_seconds(task.spread),
+        "every": show_seconds(task.every) if task.every else "",
+        "success": str(places.successes / task.name) if task.every else "",
+        "retry": task.retry.argument if task.retry else "",
+        "expect": ";".join(each.argument for each in task.expect),
         "request": "" if places.is_embedded else str(places.requests / task.name),
         "current": "" if places.is_embedded else str(places.current),
         "hash": unit_hash,

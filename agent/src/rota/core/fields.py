@@ -7,10 +7,12 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import PurePosixPath
 
+from rota.core.expectation import DURATION, ITEMS, OUTPUT_BYTES, read_expectations
 from rota.core.objective import parse_objective
 from rota.core.parameter import Parameter
 from rota.core.parameter_fields import read_parameters
 from rota.core.quantities import parse_duration, parse_size
+from rota.core.retry import read_retry
 from rota.core.rule import CHANNEL, parse_rule
 from rota.core.status import Environment
 from rota.core.task import CatchUp, Dst, Network
@@ -266,4 +268,13 @@ FIELDS: Mapping[str, Field] = {
     ),
     "items": Field(items, "What the task works on one by one; a run by hand chooses among it with `-a NAME`."),
     "dry_run": Field(words, "Words that make the command show what it would do and change nothing, for `--dry-run`."),
+    "retry": Field(
+        read_retry,
+        "How often a failed run is tried again: a number, or a mapping of `times`, `wait`, `factor` and `longest`.",
+    ),
+    "expect": Field(
+        read_expectations,
+        f"What a success should look like: a mapping of counts, `{DURATION}`, `{OUTPUT_BYTES}` or `{ITEMS}` to bounds "
+        'like `">0"` or `"<3x median"`.',
+    ),
 }

@@ -7,8 +7,10 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import TypeVar
 
+from rota.core.expectation import Expectation
 from rota.core.objective import Objective
 from rota.core.parameter import Parameter, defaults, items_parameter, variables
+from rota.core.retry import Retry
 from rota.core.rule import Rule
 from rota.core.status import Environment
 from rota.core.window import Window
@@ -90,6 +92,8 @@ class Task:
     parameters: tuple[Parameter, ...] = ()
     items: tuple[str, ...] = ()
     dry_run: tuple[str, ...] | None = None
+    retry: Retry | None = None
+    expect: tuple[Expectation, ...] = ()
 
     @property
     def lock_name(self) -> str:
