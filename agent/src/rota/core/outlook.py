@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from rota.core import due
 from rota.core.history import Standing, median
 from rota.core.incident import Incident
 from rota.core.pause import Pause
@@ -105,21 +106,21 @@ def reasons(known: Known, overdue: datetime | None) -> Sequence[str]:
 
 
 def next_start(task: Task, known: Known, now: datetime) -> datetime | None:
-    """The next slot that is to run; of a task with `every`, when its last success is that old."""
+    """The next slot of the plan that is to run; of a task with `every`, when it is due."""
     if task.every:
-        success = known.standing.success
-        return max(now, success.ended + task.every) if success else now
+        return due.next_start(task, known.standing, known.pause, now)
     return next((slot.moment for slot in known.plan.coming(now) if not slot.reason), None)
 
 
 def overdue_since(task: Task, known: Known, now: datetime) -> datetime | None:
-    """Since when a run should have begun that has not; None while one is under way, or the task is paused."""
-    latest, success = known.standing.latest, known.standing.success
+    """Since when a run is missing; None while one is under way, or the task is paused.
+
+    That is for certain once a slot is accounted for. One that is not yet, long after it, is missing as well.
+    """
     if known.running or known.pause:
         return None
-    allowed = LATE + task.spread + task.lock_wait
-    if task.every:
-        due = success.ended + task.every if success else None
-        return due if due and now - due > allowed + task.timeout else None
+    if missing := due.overdue_since(task, known.standing, known.pause, now):
+        return missing
+    latest, allowed = known.standing.latest, LATE + task.spread + task.lock_wait
     late = [slot.moment for slot in known.plan.past(now) if not slot.reason and now - slot.moment > allowed]
     return next((moment for moment in late if latest is None or latest.started < moment), None)

@@ -1,12 +1,13 @@
 """The tasks of backups: one on hosts that send, four on hosts that keep."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 
-from rota.packs import Report, task
-from rota.packs.backup import configuration, work
-from rota.packs.backup.configuration import Places, Store
+from rota.packs import Report, needs, task
+from rota.packs.backup import configuration
+from rota.packs.backup.configuration import Places
 from rota.packs.backup.outcome import Outcome, tell
+
+needs("psycopg")
 
 PLACES = Places()
 
@@ -26,6 +27,8 @@ def backup(report: Report) -> None:
 
     One archive, encrypted here. If a single dump fails there is no archive, so that a bad one never hides a good one.
     """
+    from rota.packs.backup import work
+
     work.back_up(configuration.sender(PLACES), PLACES, datetime.now(UTC), lambda outcome: tell(outcome, report))
 
 
@@ -37,7 +40,7 @@ def backup_prune(report: Report) -> None:
 
     Refuses when archives vanished that it did not remove itself: a sender that was taken over would make that final.
     """
-    _on_the_store(work.prune, report)
+    _on_the_store("prune", report)
 
 
 @task(
@@ -51,7 +54,7 @@ def backup_prune(report: Report) -> None:
 )
 def backup_check(report: Report) -> None:
     """Read and decrypt every chunk of every backup."""
-    _on_the_store(work.check, report)
+    _on_the_store("check", report)
 
 
 @task(
@@ -65,7 +68,7 @@ def backup_check(report: Report) -> None:
 )
 def backup_drill(report: Report) -> None:
     """Restore the newest backup into scratch databases and compare every table with what was recorded."""
-    _on_the_store(work.drill, report)
+    _on_the_store("drill", report)
 
 
 @task(
@@ -73,10 +76,12 @@ def backup_drill(report: Report) -> None:
 )
 def backup_freshness(report: Report) -> None:
     """See that every sender has sent a backup of late, and that none has vanished."""
-    _on_the_store(work.freshness, report)
+    _on_the_store("freshness", report)
 
 
-def _on_the_store(doing: Callable[[Store, Places, datetime], Outcome], report: Report) -> None:
-    outcome = doing(configuration.store(PLACES), PLACES, datetime.now(UTC))
+def _on_the_store(name: str, report: Report) -> None:
+    from rota.packs.backup import work
+
+    outcome: Outcome = getattr(work, name)(configuration.store(PLACES), PLACES, datetime.now(UTC))
     tell(outcome, report)
     work.require_all(outcome)

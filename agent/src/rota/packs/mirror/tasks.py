@@ -2,9 +2,9 @@
 
 import sys
 
-from rota.packs import Report, task
-from rota.packs.mirror import supervise
-from rota.packs.mirror.configuration import FILE
+from rota.packs import Report, needs, task
+
+needs("psycopg")
 
 
 @task(
@@ -33,5 +33,8 @@ def restore_staging(report: Report) -> None:
     Checks everything first, works beside what this host serves, and switches at the end; whatever fails on the way,
     this host stays as it was.
     """
+    from rota.packs.mirror import supervise
+    from rota.packs.mirror.configuration import FILE
+
     if code := supervise.run(FILE, report):
         sys.exit(code)
