@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
+from rota.core import retention
 from rota.core.catalogue import Agent, Catalogue
 from rota.core.errors import RotaError
 from rota.core.fields import FIELDS, ZONE_NAME
@@ -24,12 +25,13 @@ from rota.core.nearest import nearest
 from rota.core.parameter import DRY_RUN
 from rota.core.parameter_fields import WrongWithin
 from rota.core.record import TASK_NAME
+from rota.core.retention import Keep, parse_keep
 from rota.core.status import Environment
 from rota.core.task import Task, declaration
 from rota.pack_parameters import choices_of, keyword_only, parameters_of
 
 TOP_LEVEL = ("agent", "tasks", "diary", "backup", "mirror")
-AGENT_KEYS = ("host", "environment", "diary", "alert")
+AGENT_KEYS = ("host", "environment", "diary", "alert", "keep")
 DIARY_KEYS = ("url", "certificate")
 
 
@@ -191,6 +193,7 @@ def read_agent(settings: Mapping[str, Setting], host: str, environment: str) -> 
         diary=url.rstrip("/") if url else None,
         certificate=Path(str(certificate)) if certificate else None,
         alerting=read_alerting(values.get("alert") or {}, file),
+        keep=read_keep(values.get("keep") or {}, file),
     )
 
 
@@ -202,6 +205,17 @@ def read_alerting(settings: object, file: Path | None) -> Alerting:
         return parse_alerting(settings)
     except ValueError as error:
         raise BadConfiguration(f"{file}: agent: alert: {error}") from None
+
+
+def read_keep(settings: object, file: Path | None) -> Keep:
+    known = retention.READERS
+    if not isinstance(settings, dict):
+        raise BadConfiguration(f"{file}: agent: keep is {settings!r}; it must be a mapping of {', '.join(known)}")
+    refuse_unknown(settings, known, f"{file}: agent: keep")
+    try:
+        return parse_keep(settings)
+    except ValueError as error:
+        raise BadConfiguration(f"{file}: agent: keep: {error}") from None
 
 
 def build(name: str, own: Mapping[str, Setting], packs: Mapping[str, PackTask], python: Sequence[str]) -> Task | None:

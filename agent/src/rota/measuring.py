@@ -1,16 +1,18 @@
 """Measuring: what a look at the host finds, and the file in which node exporter looks for it."""
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from rota.adapters.outbound import caught_in
 from rota.adapters.pauses import Pauses
+from rota.adapters.retaining import load_usage
 from rota.adapters.spool import spool_of, write_through
 from rota.core.catalogue import Catalogue
 from rota.core.due import next_start, overdue_since
 from rota.core.exposition import Measured, MeasuredTask, render
 from rota.core.history import Standing
+from rota.core.identifier import began_at
 from rota.core.objective import attain
 from rota.core.pause import Pause
 from rota.core.places import Places
@@ -28,7 +30,7 @@ def measure(
     """What is measured of this host now. `failing` are the tasks with an open incident. Raises SpoolUnreadable."""
     spool, agent = spool_of(places), catalogue.agent
     waiting = spool.names("done") if agent.diary else None
-    pauses = Pauses(places.pauses).all()
+    pauses, usage = Pauses(places.pauses).all(), load_usage(spool)
     return Measured(
         at=now,
         host=agent.host,
@@ -39,7 +41,9 @@ def measure(
             for name, task in catalogue.tasks.items()
         },
         waiting=None if waiting is None else len(waiting),
-        oldest_waiting=next(filter(None, map(began, waiting or ())), None),
+        oldest_waiting=next(filter(None, map(began_at, waiting or ())), None),
+        discarded=usage.discarded,
+        spool_bytes=usage.size,
         quarantined=len(spool.names("quarantine")),
         outbox=len(caught_in(places.outbox)),
     )
@@ -57,14 +61,6 @@ def measure_task(
         overdue=now - overdue if overdue else None,
         attainment=attain(task.objective, standing, now) if task.objective else None,
     )
-
-
-def began(identifier: str) -> datetime | None:
-    """When the run of this id began, which its first 48 bits say in milliseconds (RFC 9562 section 5.7)."""
-    try:
-        return datetime.fromtimestamp(int(identifier[:8] + identifier[9:13], 16) / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def write(folder: Path, measured: Measured) -> None:

@@ -6,16 +6,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from rota.adapters.spool import MAX_RECORD, Record, Spool, UnsafeFile, decode, expired, is_over, read_plain, spool_of
+from rota.adapters.retaining import Retainer
+from rota.adapters.spool import MAX_RECORD, Record, Spool, UnsafeFile, decode, is_over, read_plain, spool_of
+from rota.adapters.standings import Standings
 from rota.core.places import Places
 from rota.core.record import BadRecord, RunRecord
+from rota.core.retention import Keep
 from rota.core.status import Status
 
-KEEP_AGE = timedelta(days=90)
-KEEP_SIZE = 1024**3
 SETTLED = timedelta(minutes=1)
 """A file in tmp/ that is younger may still be being written."""
 WITHOUT_OUTPUT = timedelta(days=7)
+DEFAULT_KEEP = Keep()
 HOST_WENT_DOWN, RUNNER_WAS_KILLED = "host went down", "runner was killed"
 
 
@@ -26,6 +28,8 @@ class Reconciliation:
     lost: int = 0
     recovered: int = 0
     removed: int = 0
+    discarded: int = 0
+    """How many of the removed the diary never had."""
     quarantined: int = 0
     left: int = 0
     """What could not be moved or removed: a folder that a task made, for one."""
@@ -44,14 +48,25 @@ class Boot:
     first: int = 0
 
 
-def reconcile(places: Places, *, boot: Boot, now: datetime, has_diary: bool) -> Reconciliation:
+def reconcile(
+    places: Places, *, boot: Boot, now: datetime, has_diary: bool, keep: Keep = DEFAULT_KEEP
+) -> Reconciliation:
     spool = spool_of(places)
     done = Reconciliation()
     done.recovered, done.left = spool.take_spare()
     recover_unfinished(spool, now, done)
     close_lost(spool, boot, now, done)
-    remove_old(spool, ("sent", "quarantine") if has_diary else ("sent", "done", "quarantine"), now, done)
+    retainer = Retainer(spool=spool, keep=keep, baselines=baselines_of(places, now), has_diary=has_diary, now=now)
+    retention = retainer.retain()
+    done.removed, done.discarded = retention.removed, retention.discarded
+    done.left += retention.left
     return done
+
+
+def baselines_of(places: Places, now: datetime) -> set[str]:
+    """The ids of every task's latest good runs, with which later ones are compared."""
+    standings = Standings(places.alerts).look(spool_of(places), now=now).standings
+    return {ended.run for each in standings.values() for ended in (each.success, each.good) if ended}
 
 
 def close_lost(spool: Spool, boot: Boot, now: datetime, done: Reconciliation) -> None:
@@ -164,29 +179,6 @@ def read_record(path: Path) -> Record | None:
         return decode(read_plain(path, MAX_RECORD))
     except (UnsafeFile, BadRecord):
         return None
-
-
-def remove_old(spool: Spool, folders: tuple[str, ...], now: datetime, done: Reconciliation) -> None:
-    """Delete records and outputs beyond the retention by age, then by size."""
-    for folder in folders:
-        kept = {name: (age_and_size(spool, folder, name)) for name in spool.names(folder)}
-        for name in expired(kept, now=now, age=KEEP_AGE, size=KEEP_SIZE):
-            record = spool.folder / folder / f"{name}.json"
-            for path in (spool.folder / "output" / name, record.with_suffix(".reason"), record):
-                remove(path, done)
-            done.removed += 1
-
-
-def remove(path: Path, done: Reconciliation) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        done.left += 1
-
-
-def age_and_size(spool: Spool, folder: str, name: str) -> tuple[datetime, int]:
-    status = (spool.folder / folder / f"{name}.json").lstat()
-    return datetime.fromtimestamp(status.st_mtime, UTC), status.st_size + output_size(spool, name)
 
 
 def read_boot() -> Boot:

@@ -3,12 +3,13 @@
 import json
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from rota.core.errors import RotaError
+from rota.core.identifier import first_identifier
 from rota.core.places import SPOOL_FOLDERS, Places
 from rota.core.record import KEEP_BYTES, BadRecord, DeployRecord, RunRecord, as_mapping, parse_record, storable
 from rota.core.status import Status
@@ -239,12 +240,6 @@ def spool_of(places: Places) -> Spool:
     return Spool(folder=places.spool, spare=places.spare)
 
 
-def first_identifier(moment: datetime) -> str:
-    """What sorts before the id of every run that began at this moment or later (RFC 9562 section 5.7)."""
-    digits = f"{int(moment.timestamp() * 1000):012x}"
-    return f"{digits[:8]}-{digits[8:]}"
-
-
 def shippable(record: Record, output: str) -> Record:
     """The record as the diary gets it: a run's with its output."""
     return replace(record, output=output) if isinstance(record, RunRecord) else record
@@ -300,17 +295,6 @@ def runs(records: Iterator[Record]) -> list[RunRecord]:
     """Only the runs, newest first."""
     found = [record for record in records if isinstance(record, RunRecord)]
     return sorted(found, key=lambda run: (run.started, str(run.id)), reverse=True)
-
-
-def expired(records: Mapping[str, tuple[datetime, int]], *, now: datetime, age: timedelta, size: int) -> list[str]:
-    """The names to delete: what is older than `age`, then the oldest until the rest fits into `size` bytes."""
-    old = [name for name, (moment, _) in records.items() if now - moment > age]
-    rest = sorted(records.keys() - set(old), key=lambda name: records[name][0])
-    total = sum(records[name][1] for name in rest)
-    while rest and total > size:
-        total -= records[rest[0]][1]
-        old.append(rest.pop(0))
-    return old
 
 
 def is_over(record: Record) -> bool:

@@ -36,7 +36,10 @@ class Memory:
 
 @dataclass(frozen=True, kw_only=True)
 class News:
-    """What came since the last look: how tasks stand now, the runs that are new by task, and whose records count."""
+    """What came since the last look: how tasks stand now, the runs that are new by task, and whose records count.
+
+    Where nothing is remembered, only the latest run of each task counts as new.
+    """
 
     memory: Memory
     standings: dict[str, Standing]
@@ -80,7 +83,8 @@ class Standings:
         """
         memory = self.remember()
         present = frozenset(name for folder in ARRIVED for name in spool.names(folder))
-        folded, fresh = set(memory.folded), dict[str, list[RunRecord]]()
+        standings, folded = dict(memory.standings), set(memory.folded)
+        fresh: dict[str, list[RunRecord]] = {}
         for name in sorted(present - memory.folded):
             try:
                 run = load_arrived(spool, name)
@@ -88,12 +92,11 @@ class Standings:
                 continue  # put back or removed meanwhile; the next look finds it, if it is anywhere
             folded.add(name)
             if run:
-                fresh.setdefault(run.task, []).append(run)
-        standings = dict(memory.standings)
-        for task, runs in fresh.items():
-            runs.sort(key=lambda run: run.started)
-            for run in runs:
-                standings[task] = follow(standings.get(task), run, now=now, counted=(counted or {}).get(task, ()))
+                standings[run.task] = follow(
+                    standings.get(run.task), run, now=now, counted=(counted or {}).get(run.task, ())
+                )
+                # The first look sees the runs of months.
+                fresh[run.task] = [*fresh.get(run.task, ()), run] if memory.generation else [run]
         return News(memory=memory, standings=standings, fresh=fresh, folded=frozenset(folded), present=present)
 
     def keep_news(self, news: News) -> None:
@@ -122,7 +125,7 @@ class Standings:
 def load_arrived(spool: Spool, name: str) -> RunRecord | None:
     """The run of this id, wherever its record has moved to; None for a deploy, and for what cannot be read.
 
-    Without its items, for the first look sees the runs of months. Raises FileNotFoundError.
+    Without its items, which nobody who looks at many runs needs. Raises FileNotFoundError.
     """
     for folder in ARRIVED:
         try:
@@ -152,6 +155,7 @@ def plain_standing(standing: Standing) -> dict[str, object]:
     return {
         "latest": asdict(standing.latest) if standing.latest else None,
         "success": asdict(standing.success) if standing.success else None,
+        "good": asdict(standing.good) if standing.good else None,
         "missing": standing.missing,
         "durations": standing.durations,
         "counts": standing.counts,
@@ -168,6 +172,7 @@ def parse_standing(values: Mapping[str, Any]) -> Standing:
     return Standing(
         latest=parse_ended(values["latest"]),
         success=parse_ended(values["success"]),
+        good=parse_ended(values["good"]),
         missing=datetime.fromisoformat(values["missing"]) if values["missing"] else None,
         durations=tuple(map(float, values["durations"])),
         counts={str(name): tuple(map(float, counts)) for name, counts in values["counts"].items()},

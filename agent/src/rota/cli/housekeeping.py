@@ -151,11 +151,15 @@ def list_alerts(options: argparse.Namespace, places: Places, now: datetime) -> N
 def reconcile_spool(options: argparse.Namespace) -> None:
     places = find_places(options)
     spool = find_spool(places)
-    has_diary = find_catalogue(places).agent.diary is not None
+    agent = find_catalogue(places).agent
     with holding(spool.folder / "quarantine", "rota reconcile"):
-        done = reconcile(places, boot=read_boot(), now=datetime.now(UTC), has_diary=has_diary)
+        done = reconcile(
+            places, boot=read_boot(), now=datetime.now(UTC), has_diary=agent.diary is not None, keep=agent.keep
+        )
     said = f"{done.lost} lost, {done.recovered} recovered, {done.removed} removed, {done.quarantined} put aside"
     print(f"{said}{left_alone(done.left)}.")
+    if done.discarded:
+        print(f"rota: {done.discarded} of them the diary never had: there was no more room (agent: keep: unsent)")
 
 
 def left_alone(number: int) -> str:

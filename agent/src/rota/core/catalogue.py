@@ -7,6 +7,7 @@ from pathlib import Path
 from rota.core.errors import RotaError
 from rota.core.mail import Alerting
 from rota.core.nearest import nearest
+from rota.core.retention import Keep
 from rota.core.status import Environment
 from rota.core.task import Task
 
@@ -24,6 +25,7 @@ class Agent:
     diary: str | None = None
     certificate: Path | None = None
     alerting: Alerting = Alerting()
+    keep: Keep = Keep()
 
 
 @dataclass(frozen=True)

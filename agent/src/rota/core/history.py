@@ -85,12 +85,13 @@ class Ended:
 class Standing:
     """How a task stands: its latest run and its latest success, and what those before them add up to.
 
-    `missing` is the first slot since the latest run that should have run. `durations` and `counts` are those of the
-    latest 50 successes, oldest first; `total` only grows.
+    `good` is the latest success that is not suspicious, and `missing` the first slot since the latest run that should
+    have run. `durations` and `counts` are those of the latest 50 successes, oldest first; `total` only grows.
     """
 
     latest: Ended | None = None
     success: Ended | None = None
+    good: Ended | None = None
     missing: datetime | None = None
     durations: tuple[float, ...] = ()
     counts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -125,6 +126,7 @@ def follow(standing: Standing | None, run: RunRecord, *, now: datetime, counted:
     return replace(
         standing,
         success=later(standing.success, ended, now),
+        good=standing.good if run.unexpected else later(standing.good, ended, now),
         durations=standing.durations if run.duration is None else kept(standing.durations, run.duration),
         counts={
             name: kept(standing.counts.get(name, ()), run.counts[name])
