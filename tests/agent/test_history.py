@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rota.adapters.spool import Spool
 from rota.adapters.standings import Standings, parse_standing, plain_standing
+from rota.core.expectation import read_expectations, usual_names
 from rota.core.history import DAYS, LATEST, Days, Standing, Tally, follow, median, success_rate, tally_within
 from rota.core.record import RunRecord
 from rota.core.status import Status
@@ -117,6 +118,17 @@ def test_only_the_counts_that_are_asked_for_are_kept() -> None:
     runs = [run_at(START, counts={"rows": 5, "other": 1}), run_at(START, counts={"other": 1}), run_at(START, "failed")]
     assert after(*runs, counted=("rows",)).counts == {"rows": (5.0,)}
     assert after(*runs, run_at(START), counted=("others",)).counts == {"others": ()}
+
+
+def test_what_every_run_has_counts_as_well() -> None:
+    items = [{"name": "a", "outcome": "written", "message": ""}]
+    standing = after(run_at(START, output_bytes=7, items=items), counted=("output_bytes", "items"))
+    assert standing.counts == {"output_bytes": (7.0,), "items": (1.0,)}
+
+
+def test_the_counts_to_remember_are_those_whose_usual_value_is_expected() -> None:
+    expect = read_expectations({"rows": [">0", ">0.5x median"], "items": ">3", "duration": "<3x median"})
+    assert usual_names(expect) == {"rows"}
 
 
 @given(st.lists(st.floats(0, 1e9), min_size=1))

@@ -21,6 +21,7 @@ from rota.adapters.urls import UrlsUnreadable, read_urls
 from rota.core import letter as writing
 from rota.core.catalogue import Agent, Catalogue
 from rota.core.errors import RotaError
+from rota.core.expectation import usual_names
 from rota.core.history import Standing
 from rota.core.incident import Incident, Told, usual_of
 from rota.core.letter import Desk, Evidence, Letter
@@ -119,7 +120,8 @@ def alone(memory: Incidents) -> Iterator[None]:
 def look_at(places: Places, catalogue: Catalogue, spool: Spool, memory: Incidents, now: datetime) -> Look:
     """Bring standings and incidents up to date with the runs that came to an end since the last look."""
     history, before, journal = Standings(places.alerts), memory.load(), memory.journal()
-    news, spared = history.look(spool, now=now), spared_runs(spool)
+    counted = {name: usual_names(task.expect) for name, task in catalogue.tasks.items()}
+    news, spared = history.look(spool, now=now, counted=counted), spared_runs(spool)
     incidents = {name: incident for name, incident in before.items() if name in catalogue.tasks}
     bench = Bench(catalogue=catalogue, incidents=incidents, journal=journal, now=now)
     judged = bench.judge_all(news, spared)

@@ -95,6 +95,7 @@ class Standings:
                 standings[run.task] = follow(
                     standings.get(run.task), run, now=now, counted=(counted or {}).get(run.task, ())
                 )
+                run = replace(run, items=(), output="")
                 # The first look sees the runs of months.
                 fresh[run.task] = [*fresh.get(run.task, ()), run] if memory.generation else [run]
         return News(memory=memory, standings=standings, fresh=fresh, folded=frozenset(folded), present=present)
@@ -125,7 +126,7 @@ class Standings:
 def load_arrived(spool: Spool, name: str) -> RunRecord | None:
     """The run of this id, wherever its record has moved to; None for a deploy, and for what cannot be read.
 
-    Without its items, which nobody who looks at many runs needs. Raises FileNotFoundError.
+    Raises FileNotFoundError.
     """
     for folder in ARRIVED:
         try:
@@ -134,7 +135,7 @@ def load_arrived(spool: Spool, name: str) -> RunRecord | None:
             continue
         except (BadRecord, UnsafeFile):
             return None
-        return replace(record, items=(), output="") if isinstance(record, RunRecord) else None
+        return record if isinstance(record, RunRecord) else None
     raise FileNotFoundError(name)
 
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rota.core.quantities import parse_duration
@@ -34,6 +34,11 @@ class Expectation:
         """As the runner reads it."""
         factor = "x" if self.is_of_median else ""
         return f"{self.name}|{self.operator}|{self.bound!r}|{factor}|{self.said}"
+
+
+def usual_names(expectations: Iterable[Expectation]) -> frozenset[str]:
+    """Of what the usual value has to be known; that of the duration always is."""
+    return frozenset(each.name for each in expectations if each.is_of_median and each.name != DURATION)
 
 
 def read_expectations(value: object) -> tuple[Expectation, ...]:

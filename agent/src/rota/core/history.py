@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from rota.core.expectation import ITEMS, OUTPUT_BYTES
 from rota.core.record import RunRecord
 from rota.core.status import Skip, Status
 
@@ -128,12 +129,7 @@ def follow(standing: Standing | None, run: RunRecord, *, now: datetime, counted:
         success=later(standing.success, ended, now),
         good=standing.good if run.unexpected else later(standing.good, ended, now),
         durations=standing.durations if run.duration is None else kept(standing.durations, run.duration),
-        counts={
-            name: kept(standing.counts.get(name, ()), run.counts[name])
-            if name in run.counts
-            else standing.counts.get(name, ())
-            for name in sorted(counted)
-        },
+        counts={name: counts_after(standing.counts.get(name, ()), name, run) for name in sorted(counted)},
     )
 
 
@@ -163,6 +159,12 @@ def ended_of(run: RunRecord) -> Ended:
 def later(known: Ended | None, ended: Ended, now: datetime) -> Ended:
     """Which of the two is the latest; one that begins in the future is of a clock that was set back since."""
     return known if known and ended.started < known.started <= now else ended
+
+
+def counts_after(values: tuple[float, ...], name: str, run: RunRecord) -> tuple[float, ...]:
+    """The values of one count with that of this run, if it has it; a count may also be what every run has."""
+    found = dict(run.counts) | {OUTPUT_BYTES: run.output_bytes, ITEMS: len(run.items)}
+    return kept(values, found[name]) if name in found else values
 
 
 def kept(values: Sequence[float], value: float) -> tuple[float, ...]:
