@@ -17,9 +17,10 @@ LOCKS: dict[str, list[str]] = {
     "agent-channels": ["agent/pyproject.toml", "--extra", "channels"],
     "agent-diary": ["agent/pyproject.toml", "--extra", "diary"],
     "agent-postgres": ["agent/pyproject.toml", "--extra", "postgres"],
+    "agent-calendars": ["agent/pyproject.toml", "--extra", "calendars"],
 }
 # Made in this order: what the development lock pins, the others pin to the same version.
-LOCK_ORDER = ("dev", "control", "bench", "agent", "agent-channels", "agent-diary", "agent-postgres")
+LOCK_ORDER = ("dev", "control", "bench", "agent", "agent-calendars", "agent-channels", "agent-diary", "agent-postgres")
 # Rota's peers live in an environment of their own, and want other versions than we do.
 UNCONSTRAINED = ("dev", "bench")
 

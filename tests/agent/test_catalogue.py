@@ -1,5 +1,6 @@
 """Laws of the catalogue: what is accepted, and what every refusal says."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from rota.core.task import CatchUp, Network
 
 PACKS = discover()
 COMMAND = "command: [/bin/true], description: Do nothing"
+DAILY = "schedule: '08:00', zone: UTC, catch_up: none"
 
 
 def read(folder: Path, **files: str) -> Catalogue:
@@ -67,6 +69,26 @@ def test_other_owners_sections_are_theirs(tmp_path: Path) -> None:
     assert read(tmp_path, x="diary: {hosts: [a]}\nbackup: 3\nmirror: []").tasks == {}
 
 
+def test_a_day_is_a_window_as_text_and_as_yamls_own(tmp_path: Path) -> None:
+    text = f"tasks: {{t: {{{COMMAND}, {DAILY}, except: [2026-12-25, '2026-12-25', 12-25]}}}}"
+    windows = read(tmp_path, tasks=text).task("t").excepted
+    assert [window.text for window in windows] == ["2026-12-25", "2026-12-25", "12-25"]
+
+
+def test_a_hosts_every_takes_the_place_of_a_packs_schedule(tmp_path: Path) -> None:
+    task = read(tmp_path, tasks="tasks: {check_host: {every: 6h}}").task("check_host")
+    assert (task.every, task.schedule, task.catch_up) == (timedelta(hours=6), (), None)
+
+
+@pytest.mark.parametrize(("environments", "is_armed"), [("staging", True), ("[production, backup]", False)])
+def test_a_task_of_other_environments_is_there_and_does_not_run_by_itself(
+    tmp_path: Path, environments: str, is_armed: bool
+) -> None:
+    text = f"tasks: {{t: {{{COMMAND}, {DAILY}, watch: [/srv/in], environments: {environments}}}}}"
+    task = read(tmp_path, tasks=text).task("t")
+    assert (bool(task.schedule), bool(task.watch)) == (is_armed, is_armed)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -97,6 +119,17 @@ def test_other_owners_sections_are_theirs(tmp_path: Path) -> None:
         (f"tasks: {{t: {{{COMMAND}, schedule: '02:10', zone: Mars/Base}}}}", "zone is 'Mars/Base'"),
         (f"tasks: {{t: {{{COMMAND}, schedule: '02:10 UTC', zone: UTC}}}}", "names a zone, and so does zone"),
         (f"tasks: {{t: {{{COMMAND}, schedule: '02:10 UTC'}}}}", "catch_up is missing"),
+        (f"tasks: {{t: {{{COMMAND}, schedule: 'Mo 02:10 UTC', catch_up: none}}}}", "schedule is 'Mo 02:10 UTC': 'Mo'"),
+        (f"tasks: {{t: {{{COMMAND}, schedule: '02:10 UTC', every: 6h}}}}", "both schedule and every"),
+        (f"tasks: {{t: {{{COMMAND}, every: 30s}}}}", "every is '30s'; it must be a duration of a minute at least"),
+        (f"tasks: {{t: {{{COMMAND}, every: 6h, dst: skip}}}}", "dst says how to treat slots; without a schedule"),
+        (f"tasks: {{t: {{{COMMAND}, only: [Mon]}}}}", "only says how to treat slots; without a schedule"),
+        (f"tasks: {{t: {{{COMMAND}, dst: twice}}}}", "dst is 'twice'; it must be one of run_once, skip, both"),
+        (f"tasks: {{t: {{{COMMAND}, except: [Xmas]}}}}", "a list, and 'Xmas' in it a day (2026-12-25"),
+        (f"tasks: {{t: {{{COMMAND}, except: /none.ics, {DAILY}}}}}", "except: /none.ics: No such file"),
+        (f"tasks: {{t: {{{COMMAND}, environments: [live]}}}}", "one of development, staging, production, backup, or a"),
+        (f"tasks: {{t: {{{COMMAND}, watch: in}}}}", "watch is 'in'; it must be a list of whole paths"),
+        (f"tasks: {{t: {{{COMMAND}, io_weight: 0}}}}", "io_weight is 0; it must be a whole number from 1 to 10000"),
         ("tasks: {compress_old_logs: }", "the setting 'folders' is missing; it must be a list; each entry is a"),
         ("tasks: {compress_old_logs: {settings: {folders: [x]}}}", "the setting 'folders[0]' is 'x'; it must be a"),
         ("tasks: {compress_old_logs: {settings: {folder: []}}}", "unknown setting 'folder', did you mean 'folders'?"),

@@ -1,10 +1,12 @@
 """Laws of the units a catalogue is compiled to."""
 
+import re
 import shutil
 import subprocess
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -14,8 +16,11 @@ from rota.catalogue import discover, load
 from rota.core import places
 from rota.core.catalogue import Agent, Catalogue
 from rota.core.mail import Alerting, Tls
+from rota.core.needed import is_due
+from rota.core.quantities import parse_duration
+from rota.core.schedule import schedule_of, shifts_in
 from rota.core.status import Environment
-from rota.core.task import CatchUp, Network, Task
+from rota.core.task import CatchUp, Dst, Network, Task
 
 HOST = places.on_host()
 AGENT = Agent(host="here", environment=Environment.STAGING, diary="https://diary.example")
@@ -36,7 +41,7 @@ FULL = Task(
     write=(PurePosixPath("/var/log"), PurePosixPath("/srv/my files"), PurePosixPath('/home/"a" \\ b')),
     credentials=("diary_token",),
     environment={"GREETING": 'a "b" 100%'},
-    service={"IOWeight": "50"},
+    service={"IPAccounting": "yes"},
     memory="512M",
     address_space="2G",
     cpu="50%",
@@ -44,7 +49,17 @@ FULL = Task(
 CAPABLE = replace(
     PLAIN, name="capable", user="root", capabilities=("CAP_DAC_READ_SEARCH",), network=Network.LOCAL, exposure=3.0
 )
-TASKS = [PLAIN, FULL, CAPABLE]
+WATCHING = replace(
+    PLAIN,
+    name="watching",
+    watch=(PurePosixPath("/srv/100% in"),),
+    write=(PurePosixPath("/srv/100% in"),),
+    state=True,
+    io_weight=20,
+)
+NEEDED = replace(PLAIN, name="needed", every=timedelta(hours=6))
+TASKS = [PLAIN, FULL, CAPABLE, WATCHING, NEEDED]
+NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 needs_systemd = pytest.mark.usefixtures("analyzer")
 
 
@@ -60,7 +75,11 @@ def catalogue(*tasks: Task) -> Catalogue:
 
 
 def compiled(*tasks: Task) -> dict[str, str]:
-    return units.compile_units(catalogue(*tasks), HOST, package=Path("/opt/rota/current/venv/rota"))
+    return compile_all(catalogue(*tasks), package=Path("/opt/rota/current/venv/rota"))
+
+
+def compile_all(catalogue: Catalogue, package: Path = Path("/x"), now: datetime = NOW) -> dict[str, str]:
+    return units.compile_units(catalogue, HOST, package=package, now=now)
 
 
 @pytest.fixture
@@ -96,7 +115,7 @@ def test_a_task_without_a_schedule_has_no_timer() -> None:
 
 def test_a_host_without_a_diary_ships_nothing() -> None:
     quiet = Catalogue(replace(AGENT, diary=None), {})
-    assert not [name for name in units.compile_units(quiet, HOST, package=Path("/x")) if "ship" in name]
+    assert not [name for name in compile_all(quiet) if "ship" in name]
 
 
 def test_a_failed_unit_starts_the_alert_of_its_task() -> None:
@@ -117,7 +136,7 @@ def test_a_run_that_succeeded_is_looked_at_and_others_that_end_meanwhile_with_it
 def test_only_a_host_with_an_account_at_its_mail_server_gives_alerts_a_password() -> None:
     assert "LoadCredential" not in compiled()["rota-alert@.service"]
     agent = replace(AGENT, alerting=Alerting(user="rota", tls=Tls.TLS))
-    text = units.compile_units(Catalogue(agent, {}), HOST, package=Path("/x"))["rota-alert@.service"]
+    text = compile_all(Catalogue(agent, {}))["rota-alert@.service"]
     assert "\nLoadCredential=alert_password:/etc/rota/credentials/alert_password\n" in text
 
 
@@ -215,7 +234,8 @@ def test_units_of_a_task_that_is_gone_are_removed_and_others_are_left_alone(root
     sync(root, *TASKS)
     stranger = root.units / "nginx.service"
     stranger.write_text("[Service]\n")
-    assert {change.unit for change in sync(root, PLAIN, CAPABLE)} == {"rota-task-full.service", "rota-task-full.timer"}
+    rest = [task for task in TASKS if task is not FULL]
+    assert {change.unit for change in sync(root, *rest)} == {"rota-task-full.service", "rota-task-full.timer"}
     assert not (root.units / "rota-task-full.service").exists()
     assert not (root.units / "timers.target.wants" / "rota-task-full.timer").is_symlink()
     assert stranger.exists()
@@ -227,12 +247,103 @@ def test_a_change_shows_as_a_diff(root: places.Places) -> None:
     assert "-Nice=5\n+Nice=6\n" in change.diff
 
 
-def test_only_changed_timers_that_catch_up_are_stamped(root: places.Places) -> None:
-    late = replace(FULL, name="late", catch_up=CatchUp.NONE)
-    changes = units.find_changes(compiled(FULL, late), root.units)
-    stamps = units.stamps(changes, catalogue(FULL, late), root)
-    assert stamps == [root.stamps / "stamp-rota-task-full.timer"]
-    assert set(units.to_restart(changes)) >= {"rota-task-full.timer", "rota-task-late.timer", "rota-ship.path"}
+def test_what_a_sync_restarts_are_timers_and_path_units_alone(root: places.Places) -> None:
+    changes = units.find_changes(compiled(FULL, WATCHING), root.units)
+    mine = {name for name in units.to_restart(changes) if "task" in name}
+    assert mine == {"rota-task-full.timer", "rota-task-watching.timer", "rota-task-watching.path"}
+
+
+def test_no_timer_leaves_catching_up_to_systemd() -> None:
+    for catch_up in CatchUp:
+        text = compiled(replace(FULL, catch_up=catch_up))["rota-task-full.timer"]
+        assert "\nPersistent=no\n" in text
+
+
+def calendars_of(task: Task, now: datetime = NOW) -> list[str]:
+    text = compile_all(catalogue(task), now=now)[f"rota-task-{task.name}.timer"]
+    return [line.removeprefix("OnCalendar=") for line in text.splitlines() if line.startswith("OnCalendar=")]
+
+
+def elapses(calendars: list[str], base: datetime, until: datetime) -> set[datetime]:
+    """When a timer of these elapses, as systemd says."""
+    found: set[datetime] = set()
+    for calendar in calendars:
+        command = systemd.calendar_command(calendar, base=f"{base:%Y-%m-%d %H:%M:%S} UTC", iterations=60)
+        answer = subprocess.run(["env", "TZ=UTC", *command], capture_output=True, text=True, check=True)
+        told = re.findall(r"(?:elapse|Iter\. #\d+): \w{3} (\S+ \S+) UTC", answer.stdout)
+        found |= {datetime.fromisoformat(text).replace(tzinfo=UTC) for text in told}
+    return {moment for moment in found if moment <= until}
+
+
+@needs_systemd
+@pytest.mark.parametrize("dst", Dst)
+@pytest.mark.parametrize("zone", ["Europe/Zurich", "Australia/Lord_Howe", "Pacific/Chatham", "America/Havana"])
+def test_a_timer_elapses_at_every_slot_around_shifts_of_the_clocks(zone: str, dst: Dst) -> None:
+    task = replace(FULL, zone=zone, dst=dst, schedule=("*:15/30", "02:10", "00:20"))
+    schedule = schedule_of(task)
+    assert schedule
+    for shift in shifts_in(ZoneInfo(zone), 2027):
+        begin, end = shift.moment - timedelta(hours=4), shift.moment + timedelta(hours=6)
+        wanted = {slot.moment for slot in schedule.slots(begin, end) if not slot.barred}
+        assert elapses(calendars_of(task), begin, end) == wanted
+
+
+def test_a_schedule_that_no_shift_touches_has_no_line_of_its_own() -> None:
+    assert calendars_of(replace(FULL, dst=Dst.BOTH, schedule=("08:00",))) == ["08:00 Europe/Zurich"]
+
+
+def test_lines_for_shifts_of_the_clocks_change_once_a_year() -> None:
+    task = replace(FULL, dst=Dst.RUN_ONCE, schedule=("02:30",))
+    lines = calendars_of(task, datetime(2026, 1, 1, tzinfo=UTC))
+    assert lines[1:] == ["2026-03-29 01:00:00 UTC", "2027-03-28 01:00:00 UTC", "2028-03-26 01:00:00 UTC"]
+    assert calendars_of(task, datetime(2026, 12, 31, tzinfo=UTC)) == lines
+    assert len(calendars_of(task, datetime(2027, 1, 1, tzinfo=UTC))) == len(lines)
+
+
+@pytest.mark.parametrize(
+    ("every", "minutes"), [("1min", 1), ("1h", 3), ("100min", 5), ("2h 30min", 6), ("6h", 10), ("30d", 10)]
+)
+def test_a_success_is_looked_after_twenty_times_before_it_is_too_old(every: str, minutes: int) -> None:
+    task = replace(PLAIN, every=parse_duration(every))
+    assert calendars_of(task) == [f"*-*-* *:0/{minutes}:00 UTC"]
+
+
+def test_a_task_that_keeps_its_success_fresh_finds_its_own_success_alone() -> None:
+    service = compiled(replace(PLAIN, every=timedelta(hours=6)))["rota-task-plain.service"]
+    assert f"\nTemporaryFileSystem={HOST.successes}:ro\nBindPaths=-{HOST.successes}/plain\n" in service
+    assert f"every=21600 success={HOST.successes}/plain" in service
+
+
+def test_a_success_that_never_was_is_long_ago_and_one_that_was_is_kept(root: places.Places) -> None:
+    task = replace(PLAIN, every=timedelta(hours=6))
+    sync(root, task)
+    file = root.success("plain")
+    assert is_due(file.read_text(), NOW, every=timedelta(hours=6))
+    assert file.stat().st_mode & 0o777 == 0o664
+    file.write_text(f"{NOW.timestamp():010.0f} 0000000000\n")
+    sync(root, task)
+    assert not is_due(file.read_text(), NOW, every=timedelta(hours=6))
+
+
+def test_a_folder_is_watched_and_swept_and_never_given_up() -> None:
+    found = compiled(WATCHING)
+    assert "\nDirectoryNotEmpty=/srv/100%% in\n" in found["rota-task-watching.path"]
+    assert calendars_of(WATCHING) == ["*-*-* *:0/5:00 UTC"]
+    service = found["rota-task-watching.service"]
+    assert "\nStartLimitIntervalSec=0\n" in service.partition("[Service]")[0]
+    assert 'watch=/srv/100%% in"' in service
+
+
+def test_a_watched_folder_with_a_schedule_needs_no_sweep() -> None:
+    task = replace(WATCHING, schedule=("02:00",), zone="UTC")
+    assert calendars_of(task) == ["02:00 UTC"]
+    assert " watch=" not in compiled(task)["rota-task-watching.service"]
+
+
+def test_a_task_finds_its_own_plan_alone() -> None:
+    service = compiled(FULL)["rota-task-full.service"]
+    assert f"\nTemporaryFileSystem={HOST.plans}:ro\nBindReadOnlyPaths=-{HOST.plans}/full\n" in service
+    assert f"plan={HOST.plans}/full spread=300 " in service
 
 
 @needs_systemd
@@ -253,12 +364,11 @@ def test_a_check_finds_what_would_go_wrong(tmp_path: Path) -> None:
     wrong = replace(
         FULL,
         command=("/no/such",),
-        schedule=("not a time",),
         credentials=("no_such",),
         user="nobody_at_all",
         service={"ProtectSystem": "no", "Wrong": "1", "CapabilityBoundingSet": "CAP_SYS_ADMIN"},
     )
-    wanted = ("command:", "schedule 'not a time", "credentials:", "user:", "'Wrong'", "exposure")
+    wanted = ("command:", "credentials:", "user:", "'Wrong'", "exposure")
     problems = list(checks.find_problems(catalogue(wrong), HOST, compiled(wrong)))
     for each in wanted:
         assert any(each in problem for problem in problems), (each, problems)

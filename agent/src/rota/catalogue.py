@@ -8,7 +8,7 @@ import pkgutil
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,7 +16,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 
+from rota.adapters.calendars import CalendarUnreadable, read_calendar
 from rota.core import retention
+from rota.core.calendar import BadExpression
+from rota.core.calendar import parse as parse_calendar
 from rota.core.catalogue import Agent, Catalogue
 from rota.core.errors import RotaError
 from rota.core.fields import FIELDS, ZONE_NAME
@@ -28,11 +31,14 @@ from rota.core.record import TASK_NAME
 from rota.core.retention import Keep, parse_keep
 from rota.core.status import Environment
 from rota.core.task import Task, declaration
+from rota.core.window import Window
 from rota.pack_parameters import choices_of, keyword_only, parameters_of
 
 TOP_LEVEL = ("agent", "tasks", "diary", "backup", "mirror")
 AGENT_KEYS = ("host", "environment", "diary", "alert", "keep")
 DIARY_KEYS = ("url", "certificate")
+BOUND_TO_SLOTS = ("dst", "only", "except", "catch_up", "catch_up_window")
+SCHEDULED = ("schedule", "zone", "spread", *BOUND_TO_SLOTS)
 
 
 class BadConfiguration(RotaError):
@@ -68,9 +74,10 @@ def load(
     """
     sections, tasks = gather(folder)
     built = {name: build(name, fields, packs, python) for name, fields in sorted(tasks.items())}
+    agent = read_agent(sections["agent"], host, environment)
     return Catalogue(
-        agent=read_agent(sections["agent"], host, environment),
-        tasks={name: task for name, task in built.items() if task is not None},
+        agent=agent,
+        tasks={name: armed(task, agent.environment) for name, task in built.items() if task is not None},
     )
 
 
@@ -81,8 +88,8 @@ def gather(folder: Path) -> tuple[dict[str, dict[str, "Setting"]], dict[str, dic
     for file in sorted(folder.glob("*.yml")):
         content = read(file)
         refuse_unknown(content, TOP_LEVEL, f"{file}")
-        agent = section(content, "agent", file)
-        sections["agent"] |= {key: Setting(file, value) for key, value in agent.items()}
+        said = section(content, "agent", file)
+        sections["agent"] |= {key: Setting(file, value) for key, value in said.items()}
         for name, fields in section(content, "tasks", file).items():
             if not isinstance(name, str) or not TASK_NAME.fullmatch(name):
                 raise BadConfiguration(f"{file}: the task {name!r} must be a lower-case word with underscores")
@@ -223,7 +230,7 @@ def build(name: str, own: Mapping[str, Setting], packs: Mapping[str, PackTask], 
     file = own[""].file
     given = {key: setting for key, setting in own.items() if key}
     pack_task = find_pack_task(name, given, packs, file)
-    fields = {key: Setting(None, value) for key, value in (pack_task.defaults if pack_task else {}).items()} | given
+    fields = defaults_beside(given, pack_task) | given
     values: dict[str, Any] = {key: value_of(name, key, setting, file) for key, setting in fields.items()}
     if not values.pop("enabled", True):
         return None
@@ -242,9 +249,35 @@ def build(name: str, own: Mapping[str, Setting], packs: Mapping[str, PackTask], 
     if "description" not in values:
         raise BadConfiguration(f"{file}: task {name}: description is missing: say in one line what it does")
     check_schedule(name, values, file)
-    if "except" in values:
-        values["excepted"] = values.pop("except")
+    for key in ("only", "except"):
+        values[key] = tuple(read_window(name, key, window, file) for window in values.get(key, ()))
+    values["excepted"] = values.pop("except")
     return Task(name=name, **values)
+
+
+def defaults_beside(given: Mapping[str, Setting], pack_task: PackTask | None) -> dict[str, Setting]:
+    """What the pack says and the host does not; a host's `every` takes the place of the pack's schedule, or the other
+    way round."""
+    replaced = SCHEDULED if "every" in given else ("every",) if "schedule" in given else ()
+    defaults = pack_task.defaults if pack_task else {}
+    return {key: Setting(None, value) for key, value in defaults.items() if key not in replaced}
+
+
+def read_window(name: str, key: str, window: Window | PurePosixPath, file: Path | None) -> Window:
+    """A calendar's file read; any other window as it is."""
+    if not isinstance(window, PurePosixPath):
+        return window
+    try:
+        return read_calendar(Path(window))
+    except CalendarUnreadable as error:
+        raise BadConfiguration(f"{file}: task {name}: {key}: {error.args[0]}") from None
+
+
+def armed(task: Task, environment: Environment) -> Task:
+    """The task as this environment has it: where it is not to run by itself, without what would start it."""
+    if not task.environments or environment in task.environments:
+        return task
+    return replace(task, schedule=(), every=None, watch=())
 
 
 def offers(
@@ -300,24 +333,36 @@ def value_of(name: str, key: str, setting: Setting, file: Path | None) -> object
         raise BadConfiguration(f"{where}: task {name}: {key} is {setting.value!r}; it must be {error}") from None
 
 
-def check_schedule(name: str, values: Mapping[str, object], file: Path | None) -> None:
-    schedule = typing.cast(tuple[str, ...], values.get("schedule", ()))
+def check_schedule(name: str, values: Mapping[str, Any], file: Path | None) -> None:
+    schedule: tuple[str, ...] = values.get("schedule", ())
     zone = values.get("zone")
+    where = f"{file}: task {name}"
     if zone is not None and not is_zone(str(zone)):
-        raise BadConfiguration(f"{file}: task {name}: zone is {zone!r}; it must be {ZONE_NAME}")
+        raise BadConfiguration(f"{where}: zone is {zone!r}; it must be {ZONE_NAME}")
+    if schedule and "every" in values:
+        raise BadConfiguration(f"{where}: it has both schedule and every; it must have one of them")
+    for key in BOUND_TO_SLOTS:
+        if key in values and not schedule:
+            raise BadConfiguration(f"{where}: {key} says how to treat slots; without a schedule there are none")
     for expression in schedule:
-        has_zone = is_zone(expression.split()[-1])
-        if has_zone and zone is not None:
-            raise BadConfiguration(f"{file}: task {name}: schedule {expression!r} names a zone, and so does zone")
-        if not has_zone and zone is None:
-            raise BadConfiguration(
-                f"{file}: task {name}: schedule {expression!r} has no time zone; add zone: with {ZONE_NAME}"
-            )
+        check_expression(expression, zone, where)
     if schedule and values.get("catch_up") is None:
         raise BadConfiguration(
-            f"{file}: task {name}: catch_up is missing; with a schedule it must be none, or latest to run the last "
-            "slot missed while the host was down"
+            f"{where}: catch_up is missing; with a schedule it must be none, latest to run the last slot that was "
+            "missed, or all to run each"
         )
+
+
+def check_expression(expression: str, zone: str | None, where: str) -> None:
+    has_zone = is_zone(expression.split()[-1])
+    if has_zone and zone is not None:
+        raise BadConfiguration(f"{where}: schedule {expression!r} names a zone, and so does zone")
+    if not has_zone and zone is None:
+        raise BadConfiguration(f"{where}: schedule {expression!r} has no time zone; add zone: with {ZONE_NAME}")
+    try:
+        parse_calendar(expression, zone or "UTC")
+    except BadExpression as error:
+        raise BadConfiguration(f"{where}: schedule is {error.args[0]}") from None
 
 
 def is_zone(name: str) -> bool:

@@ -4,7 +4,8 @@ import difflib
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from rota.adapters import unit_files
 from rota.core.catalogue import Agent, Catalogue
 from rota.core.places import Places
 from rota.core.quantities import show_seconds
-from rota.core.task import CatchUp, Task
+from rota.core.schedule import extra_moments, schedule_of
+from rota.core.task import Task
 
 if TYPE_CHECKING:
     import jinja2
@@ -38,6 +40,11 @@ HOMES = ("/home", "/root", "/run/user")
 SAFETY_MARGIN = 60.0
 SETTLE = 5
 """Seconds between the end of a run and the look at what came of it: of runs that end together there is one look."""
+SWEEP = timedelta(minutes=5)
+"""How often a watched folder is looked at, for what its path unit missed: what other hosts write to a shared folder."""
+ONLY_CALENDAR = re.compile(r"^OnCalendar=.*(?:\nOnCalendar=.*)*$", re.MULTILINE)
+NEVER = "OnCalendar=2199-12-31 00:00:00 UTC"
+CADENCES = [timedelta(minutes=minutes) for minutes in (1, 2, 3, 4, 5, 6, 10)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +75,15 @@ def unit_name(task: str) -> str:
     return f"{PREFIX}{task}.service"
 
 
-def compile_units(catalogue: Catalogue, places: Places, *, package: Path) -> dict[str, str]:
+def compile_units(catalogue: Catalogue, places: Places, *, package: Path, now: datetime) -> dict[str, str]:
     """The text of every unit this host should have, by name. `package` is where the running Rota lies."""
     units: dict[str, str] = {}
     for task in catalogue.tasks.values():
         units[unit_name(task.name)] = compile_service(task, catalogue.agent, places, package=package)
-        if task.schedule:
-            units[f"{PREFIX}{task.name}.timer"] = compile_timer(task)
+        if calendars := timer_calendars(task, now):
+            units[f"{PREFIX}{task.name}.timer"] = compile_timer(task, calendars)
+        if task.watch:
+            units[f"{PREFIX}{task.name}.path"] = compile_path(task)
     return units | compile_housekeeping(catalogue, places)
 
 
@@ -103,12 +112,40 @@ def render_service(task: Task, agent: Agent, places: Places, *, package: Path, u
     )
 
 
-def compile_timer(task: Task) -> str:
+def timer_calendars(task: Task, now: datetime) -> list[str]:
+    """When its timer elapses, as systemd reads it; nothing where it has no timer.
+
+    What is only looked after, a success that grows old or a folder, is looked after at even intervals of calendar
+    time: a timer that counts from a unit's last end would elapse at once when `rota sync` starts it.
+    """
+    if task.every or (task.watch and not task.schedule):
+        return [f"*-*-* *:0/{cadence(task).total_seconds() / 60:g}:00 UTC"]
+    schedule = schedule_of(task)
+    if schedule is None:
+        return []
+    # Of this year and the two that follow, so that the unit changes once a year and not with every day.
+    begin, end = datetime(now.year, 1, 1, tzinfo=UTC), datetime(now.year + 3, 1, 1, tzinfo=UTC)
+    return [*task.calendars, *(f"{moment:%Y-%m-%d %H:%M:%S} UTC" for moment in extra_moments(schedule, begin, end))]
+
+
+def cadence(task: Task) -> timedelta:
+    """How often to look whether a task without a schedule is needed: minutes that divide an hour evenly."""
+    wanted = task.every / 20 if task.every else SWEEP
+    return max((each for each in CADENCES if each <= wanted), default=CADENCES[0])
+
+
+def compile_timer(task: Task, calendars: Sequence[str]) -> str:
+    spread = task.spread if task.schedule else cadence(task)
     return template("task.timer.j2").render(
         task=task,
+        calendars=calendars,
         description=specifiers(task.description),
-        spread=show_seconds(task.spread) if task.spread else "",
+        spread=show_seconds(spread) if spread else "",
     )
+
+
+def compile_path(task: Task) -> str:
+    return template("task.path.j2").render(task=task, description=specifiers(task.description))
 
 
 def compile_housekeeping(catalogue: Catalogue, places: Places) -> dict[str, str]:
@@ -206,12 +243,13 @@ def runner_arguments(task: Task, agent: Agent, places: Places, *, trigger: str, 
         "timeout": show_seconds(task.timeout),
         "grace": show_seconds(task.grace),
         "trigger": trigger,
-        "plan": str(places.plans / task.name),
+        "plan": str(places.plan(task.name)),
         "spread": show_seconds(task.spread),
         "every": show_seconds(task.every) if task.every else "",
-        "success": str(places.successes / task.name) if task.every else "",
+        "success": str(places.success(task.name)) if task.every else "",
         "retry": task.retry.argument if task.retry else "",
         "expect": ";".join(each.argument for each in task.expect),
+        "watch": "\n".join(map(str, task.watch)) if not task.schedule and not task.every else "",
         "request": "" if places.is_embedded else str(places.requests / task.name),
         "current": "" if places.is_embedded else str(places.current),
         "hash": unit_hash,
@@ -265,6 +303,7 @@ def template(name: str) -> "jinja2.Template":
         keep_trailing_newline=True,
     )
     environment.filters["quote"] = lambda path: quote(str(path))
+    environment.filters["path_value"] = lambda path: specifiers(str(path))
     environment.filters["lower_first"] = lambda text: text[:1].lower() + text[1:]
     return environment.get_template(name)
 
@@ -309,41 +348,42 @@ def to_restart(changes: Iterable[Change]) -> list[str]:
     return [change.unit for change in changes if change.path.suffix in INSTALLED_IN]
 
 
-def stamps(changes: Iterable[Change], catalogue: Catalogue, places: Places) -> list[Path]:
-    """The stamps to set to now, so that a changed timer does not make up for slots it never had.
-
-    systemd compares a persistent timer's new schedule with its stamp when it is reloaded or started; 252 fires at once
-    if the new schedule had a slot since.
-    """
-    changed = {change.unit for change in changes if change.after is not None}
-    return [
-        stamp_of(task, places)
-        for task in catalogue.tasks.values()
-        if task.catch_up is CatchUp.LATEST and f"{PREFIX}{task.name}.timer" in changed
-    ]
-
-
 def apply(changes: Sequence[Change], catalogue: Catalogue, places: Places, *, is_live: bool) -> None:
-    """Bring the unit files to the described state; in a live systemd stop, stamp, reload and start what changed.
+    """Bring the unit files to the described state; in a live systemd stop, reload and start what changed.
 
-    A service that runs meanwhile goes on undisturbed.
+    A service that runs meanwhile goes on undisturbed, and no timer elapses.
     """
-    restarted = to_restart(changes)
     unit_files.make_locks(places.lock(task.lock_name) for task in catalogue.tasks.values())
-    if is_live:
-        unit_files.stop(restarted)
+    # Each unit hides what the folder holds for others, and would not start without it.
+    places.plans.mkdir(parents=True, exist_ok=True)
+    unit_files.make_successes(places.success(task.name) for task in catalogue.tasks.values() if task.every)
+    if not is_live:
+        write_units(changes)
+        return
+    unit_files.stop(to_restart(changes))
+    rewind_timers(changes)
+    write_units(changes)
+    if changes:
+        there = {change.unit for change in changes if change.after is not None}
+        unit_files.reload_and_start(unit for unit in to_restart(changes) if unit in there)
+
+
+def write_units(changes: Iterable[Change]) -> None:
     for change in changes:
         link = wants_link(change.path)
         if change.after is None:
             unit_files.remove(change.path, link)
         else:
             unit_files.write(change.path, change.after, link)
-    if is_live and changes:
-        unit_files.touch(stamps(changes, catalogue, places))
-        wanted = {change.unit for change in changes if change.after is not None}
-        unit_files.reload_and_start(unit for unit in restarted if unit in wanted)
 
 
-def stamp_of(task: Task, places: Places) -> Path:
-    """The file whose time is the last elapse of this task's timer, for a timer that is persistent."""
-    return places.stamps / f"stamp-{PREFIX}{task.name}.timer"
+def rewind_timers(changes: Iterable[Change]) -> None:
+    """Start the changed timers with nothing to wait for, so that what they are to wait for counts from now.
+
+    systemd 252 looks for a timer's next elapse from its last one, or else from when it was started the time before:
+    started, or reloaded, with a schedule that had a slot since, it elapses at once.
+    """
+    timers = [change for change in changes if change.after and ONLY_CALENDAR.search(change.after)]
+    if timers:
+        write_units(replace(change, after=ONLY_CALENDAR.sub(NEVER, change.after or "")) for change in timers)
+        unit_files.reload_and_start(change.unit for change in timers)

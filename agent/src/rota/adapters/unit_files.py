@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rota.adapters import systemd
+from rota.core.needed import NEVER
 
 
 def write(path: Path, text: str, link: Path | None) -> None:
@@ -36,11 +37,14 @@ def make_locks(locks: Iterable[Path]) -> None:
         lock.chmod(0o644)
 
 
-def touch(stamps: Iterable[Path]) -> None:
-    """Tell systemd that these timers elapsed just now."""
-    for stamp in stamps:
-        stamp.parent.mkdir(parents=True, exist_ok=True)
-        stamp.touch()
+def make_successes(files: Iterable[Path]) -> None:
+    """Make the missing files that tell a task's latest success; runs, which are of the folder's group, write them."""
+    for file in files:
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(NEVER, encoding="ascii")
+        os.chown(file, -1, file.parent.stat().st_gid)
+        file.chmod(0o664)
 
 
 def stop(units: Iterable[str]) -> None:

@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rota import units
@@ -58,7 +59,8 @@ def find_spool(places: Places) -> Spool:
 
 def compile_units(catalogue: Catalogue, places: Places) -> dict[str, str]:
     """The units of this host; with a root elsewhere their text still speaks of the host itself."""
-    return units.compile_units(catalogue, layout.on_host(), package=units.through_current(PACKAGE, layout.on_host()))
+    package = units.through_current(PACKAGE, layout.on_host())
+    return units.compile_units(catalogue, layout.on_host(), package=package, now=datetime.now(UTC))
 
 
 def find_run(spool: Spool, word: str) -> Record:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import PurePosixPath
+from typing import TypeGuard
 
 from rota.core.expectation import DURATION, ITEMS, OUTPUT_BYTES, read_expectations
 from rota.core.objective import parse_objective
@@ -113,13 +114,24 @@ def choices(known: type[StrEnum]) -> Callable[[object], tuple[StrEnum, ...]]:
 def windows(value: object) -> tuple[Window, ...]:
     """One window or a list of them; a wrong one is named."""
     values = value if isinstance(value, list) and value else [value]
-    found = []
-    for each in values:
-        try:
-            found.append(parse_window(each))
-        except ValueError:
-            raise ValueError(f"a list, and {str(each)!r} in it {RIGHT}") from None
-    return tuple(found)
+    return tuple(window(each) for each in values)
+
+
+def windows_or_calendars(value: object) -> tuple[Window | PurePosixPath, ...]:
+    """Windows, among them files of calendars, which stay paths."""
+    values = value if isinstance(value, list) and value else [value]
+    return tuple(PurePosixPath(each) if is_calendar(each) else window(each) for each in values)
+
+
+def window(value: object) -> Window:
+    try:
+        return parse_window(value)
+    except ValueError:
+        raise ValueError(f"a list, and {str(value)!r} in it {RIGHT}") from None
+
+
+def is_calendar(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and value.startswith("/") and value.endswith(".ics") and value.isprintable()
 
 
 def positive_duration(value: object) -> timedelta:
@@ -212,8 +224,10 @@ FIELDS: Mapping[str, Field] = {
         choice(Dst),
         "What becomes of times that daylight saving leaves out and repeats: `run_once`, `skip` or `both`.",
     ),
-    "only": Field(windows, "Windows of local time outside which no slot runs."),
-    "except": Field(windows, "Windows of local time in which no slot runs: days, spans, times of the week, calendars."),
+    "only": Field(windows_or_calendars, "Windows of local time outside which no slot runs."),
+    "except": Field(
+        windows_or_calendars, "Windows of local time in which no slot runs: days, spans, times of the week, calendars."
+    ),
     "every": Field(positive_duration, "Instead of a schedule: needed when the last success is older than this."),
     "watch": Field(paths, "Folders; the task runs when one of them is not empty. Its work takes the files away."),
     "environments": Field(choices(Environment), "Where its timer is armed; elsewhere it only runs by hand."),

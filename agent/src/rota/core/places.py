@@ -26,7 +26,6 @@ class Places:
     asked: Path
     successes: Path
     units: Path
-    stamps: Path
     current: Path
     releases: Path
     alerts: Path
@@ -37,6 +36,12 @@ class Places:
 
     def lock(self, name: str) -> Path:
         return self.locks / f"{name}.lock"
+
+    def plan(self, task: str) -> Path:
+        return self.plans / task
+
+    def success(self, task: str) -> Path:
+        return self.successes / task
 
 
 def on_host(root: Path = Path("/")) -> Places:
@@ -54,7 +59,6 @@ def on_host(root: Path = Path("/")) -> Places:
         asked=root / "var/lib/rota/asked",
         successes=root / "var/lib/rota/success",
         units=root / "etc/systemd/system",
-        stamps=root / "var/lib/systemd/timers",
         current=root / "opt/rota/current",
         releases=root / "opt/rota/releases",
         alerts=root / "var/lib/rota/alerts",
@@ -79,7 +83,6 @@ def under(home: Path) -> Places:
         asked=home / "asked",
         successes=home / "success",
         units=home / "units",
-        stamps=home / "stamps",
         current=home / "current",
         releases=home / "releases",
         alerts=home / "alerts",

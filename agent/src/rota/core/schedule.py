@@ -14,6 +14,8 @@ from rota.core.window import Window
 
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
+AFTERMATH = timedelta(hours=3)
+"""How long after a shift of the clocks there may be times that are repeated or were left out."""
 
 
 @dataclass(frozen=True, order=True)
@@ -31,6 +33,16 @@ class Shift:
     moment: datetime
     before: timedelta
     after: timedelta
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether systemd can be trusted to find its way across.
+
+        Where a time that is left out begins off the hour or touches midnight, what it finds, and whether it finds
+        anything, depends on a guess of the C library's.
+        """
+        begin, end = self.moment + self.before, self.moment + self.after
+        return end <= begin or (begin.minute == 0 and 0 < begin.hour <= end.hour)
 
 
 @dataclass(frozen=True)
@@ -61,11 +73,10 @@ class Schedule:
 
     def bar(self, local: datetime) -> str:
         """Why a slot at this local time is not to run, in a record's words; empty where nothing forbids it."""
-        naive = local.replace(tzinfo=None, fold=0)
         for window in self.excepted:
-            if inside := window.around(naive):
+            if inside := window.around(local):
                 return f"excepted: {inside}"
-        if self.only and not any(window.around(naive) for window in self.only):
+        if self.only and not any(window.around(local) for window in self.only):
             return f"excepted: outside {', '.join(window.text for window in self.only)}"
         return ""
 
@@ -76,6 +87,23 @@ def schedule_of(task: Task) -> Schedule | None:
         return None
     calendars = tuple(parse(expression, task.zone or "UTC") for expression in task.schedule)
     return Schedule(calendars, task.dst, task.only, task.excepted)
+
+
+def extra_moments(schedule: Schedule, begin: datetime, end: datetime) -> list[datetime]:
+    """The slots after a shift of the clocks that systemd does not find in the expressions, in this span.
+
+    It takes a repeated time once, and passes over a left out one.
+    """
+    found: set[datetime] = set()
+    for zone in {calendar.zone for calendar in schedule.calendars}:
+        for shift in shifts_of(zone, begin, end):
+            since, until = shift.moment - SECOND, shift.moment + AFTERMATH
+            wanted = {slot.moment for slot in schedule.slots(since, until) if not slot.barred}
+            # From before the first pass, as a timer that is waiting: begun between the two it would find the second.
+            before = shift.moment - AFTERMATH
+            there = {elapse for calendar in schedule.calendars for elapse in calendar.between(before, until)}
+            found |= wanted - there if shift.is_plain else wanted
+    return sorted(found)
 
 
 def moments(calendar: Calendar, dst: Dst, begin: datetime, end: datetime) -> Iterator[Slot]:

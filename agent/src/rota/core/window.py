@@ -10,7 +10,7 @@ from rota.core.calendar import BadExpression, read_weekdays
 DAY = timedelta(days=1)
 RIGHT = (
     "a day (2026-12-25, or 12-25 for every year), FIRST..LAST of two days or of two moments (2026-12-24 12:00), "
-    "a time of the week like Mon..Fri 08:00..18:00, or the whole path of an iCalendar file"
+    "or a time of the week like Mon..Fri 08:00..18:00; of a task's slots also the whole path of a calendar, /….ics"
 )
 YEARLY = re.compile(r"(\d\d)-(\d\d)(?:\.\.(\d\d)-(\d\d))?", re.ASCII)
 TIMES = re.compile(r"(\d\d?:\d\d)\.\.(\d\d?:\d\d)", re.ASCII)
@@ -23,7 +23,7 @@ class Window(Protocol):
     def text(self) -> str: ...
 
     def around(self, local: datetime) -> str:
-        """What this local time (without a zone) lies in, for people; empty where it lies outside."""
+        """What this time (aware, of the schedule's zone) lies in, for people; empty where it lies outside."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Span:
     end: datetime
 
     def around(self, local: datetime) -> str:
-        return self.text if self.begin <= local < self.end else ""
+        return self.text if self.begin <= wall(local) < self.end else ""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,12 @@ class Weekly:
             return False
         begin = datetime.combine(day, self.begin)
         end = datetime.combine(day if self.end > self.begin else day + DAY, self.end)
-        return begin <= local < end
+        return begin <= wall(local) < end
+
+
+def wall(local: datetime) -> datetime:
+    """What the clock on the wall shows."""
+    return local.replace(tzinfo=None, fold=0)
 
 
 def parse(value: object) -> Window:

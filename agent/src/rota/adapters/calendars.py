@@ -1,0 +1,94 @@
+"""Calendars in files (iCalendar, RFC 5545): the days and hours of their events as windows of local time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+from rota.core.errors import RotaError
+
+DAY = timedelta(days=1)
+SOME_DAY = date(2026, 1, 1)
+
+
+class CalendarUnreadable(RotaError):
+    """A calendar cannot be read."""
+
+
+class Events(Protocol):
+    """The events of a calendar, repetitions and exceptions worked out (recurring_ical_events.CalendarQuery)."""
+
+    def between(self, start: date, stop: date) -> Sequence[Any]: ...
+
+
+@dataclass(frozen=True)
+class Event:
+    """One event: of whole days or of its reader's own clock (without a zone), or of moments (with one)."""
+
+    text: str
+    begin: datetime
+    end: datetime
+
+    def takes(self, local: datetime) -> bool:
+        return self.begin <= (local if self.begin.tzinfo else local.replace(tzinfo=None)) < self.end
+
+
+@dataclass(frozen=True)
+class CalendarFile:
+    """The time that the events of a file take. What is repeated is worked out month by month, when it is asked for."""
+
+    path: Path
+    events: Events = field(compare=False, repr=False)
+    known: dict[date, list[Event]] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def text(self) -> str:
+        return str(self.path)
+
+    def around(self, local: datetime) -> str:
+        return next((event.text for event in self.month(local.date()) if event.takes(local)), "")
+
+    def month(self, day: date) -> list[Event]:
+        """The events of the month of this day, wherever on earth it is that day."""
+        first = day.replace(day=1)
+        if first not in self.known:
+            following = (first + timedelta(days=32)).replace(day=1)
+            self.known[first] = [read_event(event) for event in self.events.between(first - DAY, following + DAY)]
+        return self.known[first]
+
+
+def read_event(event: Any) -> Event:
+    """An icalendar.Event as a value; several of one name are told apart by their day."""
+    summary = " ".join(str(event.get("SUMMARY") or "an event").split())
+    return Event(f"{summary} ({event.start:%Y-%m-%d})", as_moment(event.start), as_moment(event.end))
+
+
+def as_moment(day: date | datetime) -> datetime:
+    return day if isinstance(day, datetime) else datetime.combine(day, time())
+
+
+def read_calendar(path: Path) -> CalendarFile:
+    """Read a file; whether its events can be worked out shows at once. Raises CalendarUnreadable."""
+    try:
+        import icalendar
+        import recurring_ical_events
+    except ModuleNotFoundError:
+        raise CalendarUnreadable(
+            f"{path} needs the extra `calendars`: on a host, name it in agent_extras; elsewhere install rota[calendars]"
+        ) from None
+    try:
+        calendar = icalendar.Calendar.from_ical(path.read_bytes())
+        found = CalendarFile(path, recurring_ical_events.of(calendar))
+        found.month(SOME_DAY)
+    except OSError as error:
+        raise CalendarUnreadable(f"{path}: {error.strerror}") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CalendarUnreadable(f"{path} is no calendar (RFC 5545): {first_line(error)}") from error
+    return found
+
+
+def first_line(error: Exception) -> str:
+    """What went wrong; a KeyError has nothing but the name of what is missing."""
+    said = " ".join(str(error.args[0] if error.args else error).split())
+    return f"{said} is missing" if isinstance(error, KeyError) else said
