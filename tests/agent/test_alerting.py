@@ -21,7 +21,7 @@ from rota.adapters import outbound
 from rota.adapters.spool import Spool
 from rota.core import letter, places
 from rota.core.catalogue import Agent, Catalogue
-from rota.core.incident import why_without_record
+from rota.core.incident import BEFORE_THE_PROGRAM, why_without_record
 from rota.core.mail import Alerting, Tls
 from rota.core.record import RunRecord
 from rota.core.rule import NEVER, Rule
@@ -397,13 +397,21 @@ def test_a_trial_goes_the_way_of_alerts(quiet: Host, tmp_path: Path, mails: list
 # -- never started
 
 
+def test_each_exit_code_of_systemd_itself_is_known_by_what_it_means() -> None:
+    listed = subprocess.run(["systemd-analyze", "exit-status"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    own = {int(row[1]) for row in rows if row[-1] == "systemd"}
+    assert own - {255} <= BEFORE_THE_PROGRAM.keys()
+
+
 @pytest.mark.parametrize(
     ("told", "reason"),
     [
         (("exit-code", "exited", "243"), "never started: a credential is missing (exit 243)"),
         (("exit-code", "exited", "203"), "never started: its program cannot be executed (exit 203)"),
         (("exit-code", "exited", "226"), "never started: a path that it needs is missing (exit 226)"),
-        (("exit-code", "exited", "219"), "never started: exit 219 of systemd.exec(5)"),
+        (("exit-code", "exited", "219"), "never started: its control group cannot be entered (exit 219)"),
+        (("exit-code", "exited", "253"), "never started: exit 253 of systemd.exec(5)"),
         (("resources", "", ""), "never started: resources"),
         (("", "", ""), "never started: systemd gives no reason"),
         (("signal", "killed", "KILL"), "signal KILL, and left no record"),

@@ -492,6 +492,19 @@ def test_without_a_lock_there_is_no_work(bench: Bench, tmp_path: Path) -> None:
     assert not (tmp_path / "worked").exists()
 
 
+def test_a_leftover_in_a_session_of_its_own_is_found_by_the_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = "/system.slice/rota-task-try.service"
+    files = {
+        "/proc/self/cgroup": f"1:name=systemd:{unit}\n0::{unit}",
+        f"/sys/fs/cgroup{unit}/cgroup.procs": f"{os.getpid()}\n4194300\n",
+    }
+    monkeypatch.setattr(runner, "read_text", lambda path, most=0: files.get(path, ""))
+    assert runner.unit_processes("try") == []
+    monkeypatch.setattr(runner, "environment", lambda name: "f" * 32)
+    assert runner.unit_processes("try") == [4194300]
+    assert runner.unit_processes("other") == []
+
+
 def is_gone(process: int) -> bool:
     """Whether the process has ended, reaped or not."""
     try:

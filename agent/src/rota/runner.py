@@ -435,6 +435,8 @@ def open_lock(path: str) -> int:
 def work(settings: Settings, command: list[str], stop: Stop, output: Output) -> tuple[End, bytes]:
     """Start the command, keep what it prints and reports, and wait for its end."""
     began = time.monotonic()
+    # Of this unit's first attempt none can have been killed before.
+    killed = count_killed() if settings.attempt > 1 else 0
     printed, out = posix.pipe2(posix.O_CLOEXEC)
     widen(out)
     reported, report = posix.pipe2(posix.O_CLOEXEC)
@@ -459,11 +461,11 @@ def work(settings: Settings, command: list[str], stop: Stop, output: Output) -> 
     stop.child = 0
     _, status = posix.waitpid(child, 0)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    end = judge(status, stop.reason)
+    end = judge(status, stop.reason, killed)
     end.duration = time.monotonic() - began
     end.cpu = usage.ru_utime + usage.ru_stime
     end.memory_peak = usage.ru_maxrss * 1024
-    if kill_leftovers(child) and not end.reason:
+    if kill_leftovers(child, settings.task) and not end.reason:
         end.reason = "left processes behind"
     return end, kept
 
@@ -572,7 +574,7 @@ def read_once(file: int, buffer: bytearray, sink: Output | bytearray) -> int:
     return size
 
 
-def judge(status: int, stopped: str) -> End:
+def judge(status: int, stopped: str, killed: int = 0) -> End:
     """What the kernel's wait status means, in the words of a record."""
     number = posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else None
     code = None if number else posix.WEXITSTATUS(status)
@@ -581,7 +583,7 @@ def judge(status: int, stopped: str) -> End:
         return End("failed", shown_stop(stopped), returned, code, number)
     if code == 0:
         return End("succeeded", "", 0, code)
-    if was_out_of_memory():
+    if count_killed() > killed:
         return End("failed", "out of memory", code or 128 + (number or 0), code, number)
     if number:
         name = SHOWN_SIGNALS.get(number)
@@ -593,13 +595,37 @@ def shown_stop(reason: str) -> str:
     return "host shut down" if reason == "stopped" and is_shutting_down() else reason
 
 
-def kill_leftovers(group: int) -> bool:
-    """Kill what remains of the child's process group; True when something did."""
+def kill_leftovers(group: int, task: str) -> bool:
+    """Kill what remains of the child's process group, and of the unit; True when something did."""
     try:
         posix.kill(-group, signal.SIGKILL)
+        is_left = True
     except (ProcessLookupError, PermissionError):
-        return False
-    return True
+        is_left = False
+    for process in unit_processes(task):
+        try:
+            posix.kill(process, signal.SIGKILL)
+            is_left = True
+        except (ProcessLookupError, PermissionError):
+            continue
+    return is_left
+
+
+def unit_processes(task: str) -> list[int]:
+    """The other processes of the task's unit: in sessions of their own a process group does not have them.
+
+    Only in that very unit: elsewhere, as under a terminal that is a unit, they would be somebody else's.
+    """
+    if not environment("INVOCATION_ID"):
+        return []
+    for line in read_text("/proc/self/cgroup").split("\n"):
+        number, _, path = line.partition("::") if line.startswith("0::") else line.partition(":name=systemd:")
+        if path.endswith(f"/rota-task-{task}.service"):
+            folder = "/sys/fs/cgroup" if number == "0" else "/sys/fs/cgroup/systemd"
+            if found := read_text(f"{folder}{path}/cgroup.procs", 1 << 16).split():
+                own = str(posix.getpid())
+                return [to_whole(process) for process in found if process != own]
+    return []
 
 
 def is_shutting_down() -> bool:
@@ -618,13 +644,13 @@ def is_shutting_down() -> bool:
     return True
 
 
-def was_out_of_memory() -> bool:
-    """Whether the kernel killed something of this unit for its memory limit (cgroup v2: memory.events)."""
+def count_killed() -> int:
+    """How often the kernel killed something of this unit for its memory limit (cgroup v2: memory.events)."""
     if not environment("INVOCATION_ID"):
-        return False
+        return 0
     group = read_first_line("/proc/self/cgroup").rpartition(":")[2]
-    events = read_text(f"/sys/fs/cgroup{group}/memory.events")
-    return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in events.splitlines())
+    events = read_text(f"/sys/fs/cgroup{group}/memory.events").splitlines()
+    return sum(to_whole(line[9:]) for line in events if line.startswith("oom_kill "))
 
 
 def finish_output(output: Output) -> None:
