@@ -4,10 +4,11 @@ import itertools
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,9 +20,11 @@ from rota.adapters.plans import Plans
 from rota.adapters.reconciling import Boot
 from rota.adapters.requests import Asked, Requests
 from rota.adapters.spool import Spool, SpoolUnreadable, spool_of
+from rota.adapters.standings import Standings
 from rota.core import places as layout
 from rota.core.accounting import SPAN_COUNT
 from rota.core.catalogue import Agent, Catalogue
+from rota.core.expectation import read_expectations, usual_names
 from rota.core.pause import Pause
 from rota.core.record import RunRecord
 from rota.core.schedule import schedule_of
@@ -74,7 +77,7 @@ class World:
             )
         )
 
-    def run(self, slot: datetime | None, *, minutes: float = 1, started: datetime | None = None, **more: str) -> None:
+    def run(self, slot: datetime | None, *, minutes: float = 1, started: datetime | None = None, **more: Any) -> None:
         began = started or slot or self.now
         identifier = make_identifier(int(began.timestamp() * 1000), next(numbers).to_bytes(10, "big"))
         times = {"started": began.isoformat(), "ended": (began + minutes * MINUTE).isoformat()}
@@ -459,3 +462,19 @@ def test_the_same_run_is_asked_for_once(world: World) -> None:
     ask(world, START + HOUR)
     with pytest.raises(FileExistsError):
         ask(world, START + HOUR)
+
+
+def test_the_plan_tells_the_runner_what_is_usual(tmp_path: Path) -> None:
+    expect = read_expectations({"rows": ">0.5x median", "duration": "<3x median", "size": ">0"})
+    world = World(tmp_path, replace(every_ten_minutes(), expect=expect))
+    memory = Standings(world.places.alerts)
+    memory.make()
+    for number in range(5):
+        plan = world.plans.load("try")
+        assert not plan or plan.medians == {}
+        world.run(None, counts={"rows": number}, duration=2.5)
+        memory.keep_news(memory.look(world.spool, now=world.now, counted={"try": usual_names(expect)}))
+        world.account()
+    plan = world.plans.load("try")
+    assert plan
+    assert plan.medians == {"rows": 2, "duration": 2.5}

@@ -20,6 +20,7 @@ from rota.adapters.plans import Look, Plans
 from rota.adapters.reconciling import Boot, read_boot, read_record
 from rota.adapters.requests import Asked, Requests
 from rota.adapters.spool import Record, Spool, decode, spool_of
+from rota.adapters.standings import Standings
 from rota.core.accounting import (
     LATE,
     SETTLED,
@@ -35,6 +36,7 @@ from rota.core.accounting import (
 )
 from rota.core.catalogue import Agent, Catalogue
 from rota.core.errors import RotaError
+from rota.core.history import Standing, usual_values
 from rota.core.pause import Pause
 from rota.core.places import Places
 from rota.core.plan import HORIZON, MOST, BadPlan, Plan, Planned
@@ -156,6 +158,7 @@ class Ledger:
         self.runs: Mapping[str, Sequence[RunRecord]] = {}
         self.units: Mapping[str, Units] = {}
         self.witness = witness_of(work, look, ())
+        self.standings: dict[str, Standing] | None = None
         self.skipped = 0
         self.failures: list[str] = []
         self.is_complete = True
@@ -219,7 +222,7 @@ class Ledger:
         if task is None:
             self.work.plans.remove(name)
             return
-        plan = self.renewed(self.plans[name], task)
+        plan = replace(self.renewed(self.plans[name], task), medians=self.usual(task))
         if plan != self.stored[name]:
             self.work.plans.store(name, plan)
         self.plans[name] = plan
@@ -265,6 +268,15 @@ class Ledger:
             self.skipped += 1
         self.work.requests.remove(asked)
         return False
+
+    def usual(self, task: Task) -> dict[str, float]:
+        """What the runner compares a success of this task with."""
+        if not any(each.is_of_median for each in task.expect):
+            return {}
+        if self.standings is None:
+            self.standings = Standings(self.work.places.alerts).load()
+        standing = self.standings.get(task.name)
+        return usual_values(standing, task.expect) if standing else {}
 
     def renewed(self, plan: Plan, task: Task) -> Plan:
         """The plan with its coming slots, computed anew where the schedule or a pause changed, or they run out."""

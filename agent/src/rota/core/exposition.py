@@ -4,14 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rota.core.history import Standing, median
+from rota.core.history import Standing, usual
 from rota.core.objective import Attainment
 from rota.core.status import Status
 
 ENDS = (Status.SUCCEEDED, Status.FAILED, Status.SKIPPED, Status.LOST)
-ENOUGH = 5
-"""Of how many successes there is a usual duration."""
-
 Labels = Mapping[str, str]
 Sample = tuple[Labels, float]
 
@@ -30,8 +27,7 @@ class MeasuredTask:
     @property
     def usual_duration(self) -> float | None:
         """The median of what the latest successes took, in seconds; None while there are too few."""
-        durations = self.standing.durations
-        return median(durations) if len(durations) >= ENOUGH else None
+        return usual(self.standing.durations)
 
 
 @dataclass(frozen=True, kw_only=True)

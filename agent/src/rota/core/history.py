@@ -4,12 +4,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from rota.core.expectation import ITEMS, OUTPUT_BYTES
+from rota.core.accounting import SLOTS_COUNT
+from rota.core.expectation import DURATION, ITEMS, OUTPUT_BYTES, Expectation
 from rota.core.record import RunRecord
 from rota.core.status import Skip, Status
 
 LATEST = 50
 """Of how many successes durations and counts are kept."""
+ENOUGH = 5
+"""Of how many successes there is a usual value."""
 DAYS = 400
 MISSED = (Skip.HOST_DOWN, Skip.NEVER_STARTED)
 """Why a slot is skipped that should have run; the other reasons are somebody's wish, or a run of the same work."""
@@ -175,7 +178,7 @@ def tally_of(run: RunRecord) -> Tally:
     """What one record adds; that of many missed slots says in its counts how many."""
     if run.status is not Status.SKIPPED:
         return Tally(**{run.status.value: 1})
-    slots = max(1, round(run.counts.get("slots", 1)))
+    slots = max(1, round(run.counts.get(SLOTS_COUNT, 1)))
     return Tally(skipped=slots, missed=slots if Skip.of(run.reason) in MISSED else 0)
 
 
@@ -186,6 +189,19 @@ def median(values: Iterable[float]) -> float | None:
     if not ordered:
         return None
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def usual(values: Collection[float]) -> float | None:
+    """The median; None while there are too few values."""
+    return median(values) if len(values) >= ENOUGH else None
+
+
+def usual_values(standing: Standing, expectations: Iterable[Expectation]) -> dict[str, float]:
+    """What is usual of a task's successes, by the names that are expected to be a factor of it."""
+    values = {DURATION: standing.durations, **standing.counts}
+    names = {each.name for each in expectations if each.is_of_median}
+    found = {name: usual(values.get(name, ())) for name in sorted(names)}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def tally_within(standing: Standing, within: timedelta, now: datetime) -> Tally:
