@@ -144,6 +144,16 @@ def test_the_status_reads_none_of_the_records_that_are_remembered(
     assert "failed: exit 3" in rota("status")
 
 
+def test_a_failed_attempt_that_is_tried_again_is_no_concern_yet(rota: Rota, places: Places, spool: Spool) -> None:
+    (places.configuration / "more.yml").write_text("tasks: {fine: {retry: {times: 3}}}")
+    again = (NOW + 20 * MINUTE).isoformat()
+    keep(spool, "fine", status="failed", reason="exit 3", retry_at=again)
+    assert re.search(r"\nfine +retrying; attempt 1 failed: exit 3", rota("status", "--fail"))
+    [fine] = [each for each in json.loads(rota("status", "--json"))["tasks"] if each["task"] == "fine"]
+    assert (fine["needs_somebody"], fine["retrying"]["attempt"]) == (False, 1)
+    assert datetime.fromisoformat(fine["next"]) == datetime.fromisoformat(again)
+
+
 def test_no_tasks_at_all_is_no_empty_page(rota: Rota, places: Places) -> None:
     (places.configuration / "tasks.yml").write_text("")
     for name in ("status", "tasks"):
@@ -179,6 +189,7 @@ def test_colour_only_on_a_terminal_that_wants_it(
 
 def test_a_colour_changes_no_width_and_no_word() -> None:
     assert printing.colour("failed: exit 3  ") == "\x1b[31mfailed: exit 3  \x1b[0m"
+    assert printing.colour("running; before: x") == "\x1b[36mrunning; before: x\x1b[0m"
     assert printing.colour("succeeded") == "succeeded"
     assert printing.colour("   ") == "   "
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +12,16 @@ WIDTH = 100
 """How wide tables are where there is no terminal that says."""
 LEAST_WIDTH = 60
 LEAST_CELL = 8
-COLOURS = {"failed": "31", "lost": "31", "overdue": "31", "running": "36", "skipped": "33", "paused": "33"}
+ENOUGH_OF_A_NAME = 28
+COLOURS = {
+    "failed": "31",
+    "lost": "31",
+    "overdue": "31",
+    "running": "36",
+    "retrying": "36",
+    "skipped": "33",
+    "paused": "33",
+}
 """The colour of a cell by its first word, as SGR codes (ECMA-48 section 8.3.117)."""
 
 
@@ -58,7 +68,7 @@ def print_table(
         print(empty)
         return
     names, texts = tuple(names), tuple(texts)
-    widths = fitting([max(len(row[at]) for row in (head, *rows)) for at in range(len(head))], (*names, *texts))
+    widths = fitting([max(len(row[at]) for row in (head, *rows)) for at in range(len(head))], names, texts)
     colours = has_colours()
     for number, row in enumerate((head, *rows)):
         cells = [
@@ -71,15 +81,16 @@ def print_table(
         print("  ".join(padded).rstrip())
 
 
-def fitting(widths: list[int], flexible: Sequence[int], width: int | None = None) -> list[int]:
-    """The widths, the widest of the flexible columns made narrower until all fit, or no more can be taken."""
-    room = (width or screen_width()) - 2 * (len(widths) - 1)
+def fitting(widths: list[int], names: Sequence[int], texts: Sequence[int]) -> list[int]:
+    """The widths, made narrower until all fit or no more can be taken: long names first, then whatever is widest."""
+    room = screen_width() - 2 * (len(widths) - 1)
     found = list(widths)
-    while flexible and sum(found) > room:
-        widest = max(flexible, key=lambda at: found[at])
-        if found[widest] <= LEAST_CELL:
-            break
-        found[widest] -= 1
+    for flexible, least in ((names, ENOUGH_OF_A_NAME), ((*names, *texts), LEAST_CELL)):
+        while flexible and sum(found) > room:
+            widest = max(flexible, key=lambda at: found[at])
+            if found[widest] <= least:
+                break
+            found[widest] -= 1
     return found
 
 
@@ -95,5 +106,5 @@ def cut_middle(text: str, width: int) -> str:
 
 
 def colour(cell: str) -> str:
-    code = COLOURS.get(cell.split(":")[0].split()[0]) if cell.strip() else None
+    code = COLOURS.get(re.split(r"[\s:;]", cell.strip())[0]) if cell.strip() else None
     return f"\x1b[{code}m{cell}\x1b[0m" if code else cell

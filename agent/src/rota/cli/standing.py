@@ -1,7 +1,7 @@
 """The commands that show how tasks stand: all of them on one screen, and the definition of each."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from rota import alerting
 from rota.adapters.pauses import Pauses
 from rota.adapters.plans import Plans
-from rota.adapters.spool import Spool
-from rota.adapters.standings import Standings
+from rota.adapters.spool import Spool, first_identifier
+from rota.adapters.standings import Standings, load_arrived
 from rota.catalogue import discover, origins
 from rota.cli.finding import find_catalogue, find_places, find_spool
 from rota.cli.parsing import command
@@ -80,16 +80,18 @@ def show_status(options: argparse.Namespace) -> int:
 def look_at_all(places: Places, catalogue: Catalogue, now: datetime) -> list[Outlook]:
     """Every task's outlook, from what is remembered of it and the few records that came since: never all of them."""
     spool, memory = find_spool(places), Standings(places.alerts)
-    standings, incidents = memory.look(spool, now=now).standings, alerting.incidents_of(places).load()
+    news, incidents = memory.look(spool, now=now), alerting.incidents_of(places).load()
+    retrying = find_retrying(spool, news.present, catalogue, now)
     running, pauses, plans = find_running(spool), Pauses(places.pauses).all(), Plans(places.plans)
     found = []
     for name, task in catalogue.tasks.items():
-        standing = standings.get(name, Standing())
+        standing = news.standings.get(name, Standing())
         known = Known(
             standing=standing,
             plan=load_plan(plans, name),
             pause=pauses.get(name),
             running=running.get(name),
+            retrying=None if name in running else retrying.get(name),
             incident=incidents.get(name),
             unexpected=unexpected_of(spool, standing.latest),
         )
@@ -108,6 +110,14 @@ def find_running(spool: Spool) -> dict[str, RunRecord]:
     """The runs that are under way, by task; of several of a task the latest."""
     found = spool.records("running")
     return {run.task: run for run in found if isinstance(run, RunRecord) and run.status is Status.RUNNING}
+
+
+def find_retrying(spool: Spool, present: Collection[str], catalogue: Catalogue, now: datetime) -> dict[str, RunRecord]:
+    """The failed attempts after which another is waited for, by task: looked for among the youngest ids alone."""
+    spans = [task.timeout + task.retry.longest for task in catalogue.tasks.values() if task.retry]
+    first = first_identifier(now - max(spans)) if spans else "~"
+    youngest = (load_arrived(spool, name) for name in present if name >= first)
+    return {run.task: run for run in youngest if run and run.retry_at and run.retry_at > now}
 
 
 def unexpected_of(spool: Spool, latest: Ended | None) -> tuple[str, ...]:
@@ -143,7 +153,7 @@ def summary(outlooks: Sequence[Outlook]) -> str:
 
 def times(outlook: Outlook, now: datetime) -> tuple[str, str, str, str]:
     """When it ran last, how long that took or has taken so far, how long it usually takes, and when it runs next."""
-    running, latest = outlook.known.running, outlook.known.standing.latest
+    running, latest = outlook.known.running, outlook.known.retrying or outlook.known.standing.latest
     usually = show_duration(outlook.median)
     if running:
         so_far = show_duration((now - running.started).total_seconds())
@@ -203,6 +213,7 @@ def as_mapping(outlook: Outlook) -> dict[str, object]:
         "median": outlook.median,
         "succeeded": shown(success.ended if success else None),
         "running": running_mapping(known.running),
+        "retrying": retrying_mapping(known.retrying),
         "next": shown(outlook.next),
         "overdue": shown(outlook.overdue),
         "paused": pause_mapping(known.pause),
@@ -212,6 +223,12 @@ def as_mapping(outlook: Outlook) -> dict[str, object]:
 
 def running_mapping(run: RunRecord | None) -> dict[str, object] | None:
     return {"run": str(run.id), "started": shown(run.started), "asked_by": run.asked_by} if run else None
+
+
+def retrying_mapping(run: RunRecord | None) -> dict[str, object] | None:
+    if run is None:
+        return None
+    return {"run": str(run.id), "attempt": run.attempt, "reason": run.reason, "next": shown(run.retry_at)}
 
 
 def pause_mapping(pause: Pause | None) -> dict[str, object] | None:

@@ -29,12 +29,16 @@ class Concern(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What is known of one task: its history and plan, the run that is under way, what is open or put on hold."""
+    """What is known of one task: its history and plan, the run that is under way, what is open or put on hold.
+
+    `retrying` is a failed attempt after which another is waited for.
+    """
 
     standing: Standing = Standing()
     plan: Plan = Plan()
     pause: Pause | None = None
     running: RunRecord | None = None
+    retrying: RunRecord | None = None
     incident: Incident | None = None
     unexpected: tuple[str, ...] = ()
 
@@ -55,7 +59,7 @@ class Outlook:
     def concern(self) -> Concern:
         if self.why:
             return Concern.NEEDS_SOMEBODY
-        if self.known.running:
+        if self.known.running or self.known.retrying:
             return Concern.RUNS
         return Concern.IS_PAUSED if self.known.pause else Concern.IS_FINE
 
@@ -74,6 +78,8 @@ class Outlook:
         if self.known.running:
             is_worth_it = self.why and self.known.standing.latest
             return f"running; before: {self.last}" if is_worth_it else "running"
+        if failed := self.known.retrying:
+            return f"retrying; attempt {failed.attempt} failed: {failed.reason}"
         return f"overdue; {self.last}" if self.overdue else self.last
 
 
@@ -106,7 +112,9 @@ def reasons(known: Known, overdue: datetime | None) -> Sequence[str]:
 
 
 def next_start(task: Task, known: Known, now: datetime) -> datetime | None:
-    """The next slot of the plan that is to run; of a task with `every`, when it is due."""
+    """The next attempt or slot of the plan that is to run; of a task with `every`, when it is due."""
+    if known.retrying:
+        return known.retrying.retry_at
     if task.every:
         return due.next_start(task, known.standing, known.pause, now)
     return next((slot.moment for slot in known.plan.coming(now) if not slot.reason), None)
@@ -117,7 +125,7 @@ def overdue_since(task: Task, known: Known, now: datetime) -> datetime | None:
 
     That is for certain once a slot is accounted for. One that is not yet, long after it, is missing as well.
     """
-    if known.running or known.pause:
+    if known.running or known.retrying or known.pause:
         return None
     if missing := due.overdue_since(task, known.standing, known.pause, now):
         return missing
