@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rota import alerting
 from rota.adapters.pauses import Pauses
 from rota.adapters.plans import Plans
-from rota.adapters.spool import Spool, first_identifier
+from rota.adapters.spool import Spool
 from rota.adapters.standings import Standings, load_arrived
 from rota.catalogue import discover, origins
 from rota.cli.finding import find_catalogue, find_places, find_spool
@@ -17,6 +17,7 @@ from rota.cli.parsing import command
 from rota.cli.printing import print_json, print_table
 from rota.core.catalogue import Catalogue
 from rota.core.history import Ended, Standing
+from rota.core.identifier import first_identifier
 from rota.core.incident import Incident
 from rota.core.outlook import Concern, Known, Outlook, look
 from rota.core.pause import Pause
