@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from rota.core.accounting import SLOTS_COUNT
 from rota.core.expectation import DURATION, ITEMS, OUTPUT_BYTES, Expectation
 from rota.core.record import RunRecord
 from rota.core.status import Skip, Status
@@ -178,7 +177,7 @@ def tally_of(run: RunRecord) -> Tally:
     """What one record adds; that of many missed slots says in its counts how many."""
     if run.status is not Status.SKIPPED:
         return Tally(**{run.status.value: 1})
-    slots = max(1, round(run.counts.get(SLOTS_COUNT, 1)))
+    slots = max(1, round(run.counts.get("slots", 1)))
     return Tally(skipped=slots, missed=slots if Skip.of(run.reason) in MISSED else 0)
 
 
