@@ -16,11 +16,12 @@ LOCKS: dict[str, list[str]] = {
     "agent": ["agent/pyproject.toml"],
     "agent-channels": ["agent/pyproject.toml", "--extra", "channels"],
     "agent-diary": ["agent/pyproject.toml", "--extra", "diary"],
+    "agent-geoip": ["agent/pyproject.toml", "--extra", "geoip"],
     "agent-postgres": ["agent/pyproject.toml", "--extra", "postgres"],
     "agent-calendars": ["agent/pyproject.toml", "--extra", "calendars"],
 }
 # Made in this order: what the development lock pins, the others pin to the same version.
-LOCK_ORDER = ("dev", "control", "bench", "agent", "agent-calendars", "agent-channels", "agent-diary", "agent-postgres")
+LOCK_ORDER = ("dev", "control", "bench", *(name for name in LOCKS if name.startswith("agent")))
 # Rota's peers live in an environment of their own, and want other versions than we do.
 UNCONSTRAINED = ("dev", "bench")
 

@@ -55,7 +55,7 @@ def ensure_python(root: Path, venv: Path) -> str:
 def tasks(home: Path) -> dict[str, dict[str, object]]:
     """The example's tasks: two of the logs pack, a plain command, and one that fails, to see a failure."""
     return {
-        "check_host": {"settings": {"clock": False, "failed_units": False}},
+        "check_host": {"settings": {"clock": False, "failed_units": False, "security_updates": False}},
         "compress_old_logs": {"settings": {"folders": [str(home / "example-logs")]}},
         "list_disks": {"command": ["/bin/df", "--human-readable"], "description": "List the file systems"},
         "fail": {

@@ -1,4 +1,4 @@
-"""docs/tasks.md says what the code does: fields, commands, packs' settings and the examples."""
+"""docs/tasks.md and docs/logs.md say what the code does: fields, commands, packs' settings and the examples."""
 
 import inspect
 import re
@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rota.catalogue import PackTask, discover, load
+from rota.catalogue import PackTask, discover, load, tasks_of
 from rota.core.fields import FIELDS
 from rota.packs.logs import tasks as logs
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tasks.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE, LOGS = ((DOCS / name).read_text(encoding="utf-8") for name in ("tasks.md", "logs.md"))
 EXAMPLES = re.findall(r"```(\w+)\n(.*?)```", PAGE, re.DOTALL)
 
 
@@ -20,12 +21,12 @@ def test_the_table_of_fields_is_the_code_s() -> None:
     assert "\n".join(rows) in PAGE
 
 
-@pytest.mark.parametrize("name", ["check_host", "compress_old_logs"])
+@pytest.mark.parametrize("name", [each.name for each in tasks_of("logs")])
 def test_every_setting_of_the_logs_pack_is_named(name: str) -> None:
-    (row,) = re.findall(rf"\| `logs\.{name}` .*", PAGE)
+    (section,) = re.findall(rf"\n## {name}\n(.*?)(?=\n## |\Z)", LOGS, re.DOTALL)
     parameters = inspect.signature(getattr(logs, name)).parameters.values()
     settings = [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
-    assert re.findall(r"`(\w+)`", row.rpartition(" | ")[2]) == settings
+    assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == [each for each in settings if each != "dry_run"]
 
 
 def test_every_example_is_accepted(tmp_path: Path) -> None:
@@ -43,3 +44,12 @@ def test_every_example_is_accepted(tmp_path: Path) -> None:
         (folder / "tasks.yml").write_text(yaml.safe_dump(example))
         found = load(folder, host="h", environment="staging", python=["/usr/bin/python3"], packs=packs)
         assert found.tasks.keys() == example["tasks"].keys()
+
+
+def test_every_example_of_the_logs_pack_is_accepted(tmp_path: Path) -> None:
+    for number, text in enumerate(re.findall(r"```yaml\n(.*?)```", LOGS, re.DOTALL)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "tasks.yml").write_text(text)
+        load(folder, host="h", environment="staging", python=["/usr/bin/python3"], packs=discover())
+    assert number

@@ -94,3 +94,23 @@ def parse_time(tag: int, text: bytes) -> datetime:
     if tag == 0x17:
         digits = ("19" if int(digits[:2]) >= 50 else "20") + digits
     return datetime.strptime(digits, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+
+
+# How apt names where a package comes from: Debian-Security:12/stable-security, Ubuntu:24.04/noble-security.
+UPGRADE = re.compile(r"Inst (\S+) \[\S+\] \((\S+) (.*?)\)")
+SECURITY = re.compile(r"\S+-security\b", re.IGNORECASE)
+
+
+def upgrade_command() -> list[str]:
+    """What asks apt which packages it would upgrade: no network, no lock, no cache written."""
+    options = ("Debug::NoLocking=true", "Dir::Cache::pkgcache=", "Dir::Cache::srcpkgcache=")
+    return ["apt-get", "--simulate", "--quiet", *(f"--option={each}" for each in options), "dist-upgrade"]
+
+
+def security_updates(text: str) -> dict[str, str]:
+    """Packages and the versions they would be upgraded to, of those with a security update, as apt-get writes it."""
+    return {
+        package: version
+        for package, version, sources in UPGRADE.findall(text)
+        if any(SECURITY.search(source) for source in sources.split(","))
+    }
