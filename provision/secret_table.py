@@ -187,6 +187,13 @@ TABLE = (
         fixed="whoever runs the channel gives a new URL; `fab secrets.edit production`, and the same for backup",
     ),
     Secret(
+        "logs_geoip_account",
+        ("production",),
+        "the account and licence key for MaxMind's databases, as ID:KEY; empty where none are fetched",
+        nothing,
+        fixed="MaxMind gives out a new licence key; `fab secrets.edit production`",
+    ),
+    Secret(
         "backup_passphrase",
         ("production", "backup"),
         "opens the backups; without it they are lost, so keep a copy on paper",
