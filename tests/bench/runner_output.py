@@ -54,7 +54,7 @@ def measure_output(folder: Path, rounds: int) -> Iterator[Printed]:
         for _ in range(rounds):
             peaks.append(memory(command, folder, rounds=1))
             record = take_record(spool)
-            check(record, what, folder)
+            check(record, what, spool)
             pipe = milliseconds(["/bin/sh", "-c", f"{{ {what.command}; }} | cat >/dev/null"])
             nothing = milliseconds(["/bin/sh", "-c", f"{{ {what.command}; }} >/dev/null"])
             taken.append(((record.duration or 0) * 1000, pipe, nothing))
@@ -72,10 +72,10 @@ def take_record(spool: Spool) -> RunRecord:
     return record
 
 
-def check(record: RunRecord, what: Print, folder: Path) -> None:
+def check(record: RunRecord, what: Print, spool: Spool) -> None:
     if record.status != "succeeded" or record.output_bytes != what.size:
         raise RuntimeError(f"{what.name}: {record}")
-    kept = (folder / "spool/output" / str(record.id)).stat().st_size
+    kept = (spool.folder / "output" / str(record.id)).stat().st_size
     if kept + record.output_dropped != what.size:
         raise RuntimeError(f"{what.name}: {kept} bytes kept and {record.output_dropped} dropped of {what.size}")
 

@@ -12,9 +12,14 @@ from pathlib import Path
 
 import rota
 from rota.adapters.spool import Spool
-from rota.units import PYTHON, runner_command
+from rota.core.catalogue import Agent
+from rota.core.places import on_host
+from rota.core.status import Environment
+from rota.core.task import Task
+from rota.units import PYTHON, runner_arguments, runner_command
 
 PACKAGE = Path(rota.__file__).parent
+AGENT = Agent(host="here", environment=Environment.DEVELOPMENT)
 TRUE = "/bin/true"
 PLAIN, BARE = "`true` itself", "the bare interpreter, `python3 -I -S`"
 
@@ -32,14 +37,18 @@ class Start:
 TIME = Start("GNU time", ("/usr/bin/time",), "time")
 
 
-def runner(folder: Path, *work: str, lock: str = "lock", task: str = "bench") -> list[str]:
-    """A run as a unit starts it, with spool and lock in this folder."""
-    places = (f"spool={folder}/spool", f"spare={folder}/spare", f"lock={folder}/{lock}")
-    return [*runner_command(PACKAGE), f"task={task}", "host=here", "environment=development", *places, "--", *work]
+def runner(folder: Path, *work: str, task: str = "bench") -> list[str]:
+    """A run as the unit of a task with a schedule starts it, on a host whose files lie in this folder."""
+    planned = Task(name=task, description=task, command=work, schedule=("*-*-* 02:40:00",), zone="UTC")
+    places = on_host(folder)
+    arguments = runner_arguments(planned, AGENT, places, trigger="timer", unit_hash="0" * 12)
+    return [*runner_command(PACKAGE), *arguments, "--", *work]
 
 
 def make_spool(folder: Path) -> Spool:
-    spool = Spool(folder / "spool", folder / "spare")
+    places = on_host(folder)
+    places.locks.mkdir(parents=True, exist_ok=True)
+    spool = Spool(places.spool, places.spare)
     spool.make()
     return spool
 
@@ -92,8 +101,7 @@ def run_many(folder: Path, *, runs: int, at_once: int) -> tuple[float, int]:
     before = set(spool.names("done"))
 
     def one(number: int) -> None:
-        task = f"task{number}"
-        subprocess.run(runner(folder, TRUE, lock=f"lock{number % at_once}-{number}", task=task), check=True)
+        subprocess.run(runner(folder, TRUE, task=f"task{number}"), check=True)
 
     began = time.perf_counter()
     with ThreadPoolExecutor(at_once) as pool:
