@@ -78,33 +78,35 @@ def compare(folder: Path, options: argparse.Namespace) -> Iterator[list[str]]:
             peak = runner_starts.memory(start.command, folder)
             yield row(start.name, medians[start.name], plain, bare, peak, start.leaves)
     if "workers" in options.only:
-        yield from compare_workers(options.rounds, plain, bare)
+        yield from compare_workers(options.rounds)
     if "units" in options.only:
-        yield from compare_units(options.rounds // 5, bare)
+        yield from compare_units(options.rounds // 5)
 
 
-def compare_workers(jobs: int, plain: float, bare: float) -> Iterator[list[str]]:
+def compare_workers(jobs: int) -> Iterator[list[str]]:
     try:
         for worker in runner_peers.measure_workers(jobs):
-            yield row(f"{worker.name}: a job of its own", worker.single, plain, bare, worker.resident, worker.leaves)
-            yield row(f"{worker.name}: each of {jobs}", worker.many, plain, bare, worker.resident, worker.leaves)
+            rest = (worker.plain, worker.bare, worker.resident, worker.leaves)
+            yield row(f"{worker.name}: a job of its own", worker.single, *rest)
+            yield row(f"{worker.name}: each of {jobs}", worker.many, *rest)
     except runner_peers.CannotMeasure as error:
         lack(f"resident workers: {error}")
 
 
-def compare_units(rounds: int, bare: float) -> Iterator[list[str]]:
+def compare_units(rounds: int) -> Iterator[list[str]]:
     try:
         units = list(runner_lab.measure_units(rounds))
     except LabUnavailable as error:
         lack(f"units: {error}")
         return
     for unit in units:
-        yield row(unit.name, unit.milliseconds, units[0].milliseconds, bare, None, unit.leaves)
+        yield row(unit.name, unit.milliseconds, units[0].milliseconds, None, None, unit.leaves)
 
 
-def row(name: str, median: float, base: float, bare: float, memory: int | None, leaves: str) -> list[str]:
+def row(name: str, median: float, base: float, bare: float | None, memory: int | None, leaves: str) -> list[str]:
+    ratio = f"{median / bare:.2f}" if bare else "-"
     megabytes = f"{memory / MEGABYTE:.1f}" if memory else "-"
-    return [name, f"{median:.2f}", f"{median - base:.2f}", f"{median / bare:.2f}", megabytes, leaves]
+    return [name, f"{median:.2f}", f"{median - base:.2f}", ratio, megabytes, leaves]
 
 
 def show_many(folder: Path) -> None:

@@ -25,13 +25,18 @@ LEAVES = {
 
 @dataclass(frozen=True)
 class Worker:
-    """What one job costs in a worker that is always there: milliseconds, and the worker's resident bytes."""
+    """What one job costs in a worker that is always there: milliseconds, and the worker's resident bytes.
+
+    `plain` and `bare` are what `true` and the bare interpreter took meanwhile.
+    """
 
     name: str
     leaves: str
     single: float
     many: float
     resident: int
+    plain: float
+    bare: float
 
 
 class CannotMeasure(Exception):
@@ -66,7 +71,8 @@ def measure_workers(jobs: int) -> Iterator[Worker]:
             if done.returncode:
                 raise CannotMeasure(f"{name}: {done.stderr[-2000:]}")
         found = json.loads(done.stdout.splitlines()[-1])
-        yield Worker(name, leaves, statistics.median(found["single"]), found["many"], found["resident"])
+        figures = (found[key] for key in ("many", "resident", "plain", "bare"))
+        yield Worker(name, leaves, statistics.median(found["single"]), *figures)
 
 
 @contextmanager

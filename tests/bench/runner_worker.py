@@ -4,13 +4,15 @@
 
 Each in its usual form, with a job that starts `true`. FOLDER is for its files; for Procrastinate it is also the folder
 of PostgreSQL's socket. Prints one JSON object: milliseconds from a job's being due or enqueued until its end is
-recorded, for jobs that come one by one and for each of many that wait; and the worker's resident bytes at the end.
+recorded, for jobs that come one by one and for each of many that wait; the worker's resident bytes at the end; and
+the milliseconds of `true` and of a bare interpreter meanwhile, so that a busy moment of the machine falls on them too.
 """
 
 import json
 import os
 import random
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -21,12 +23,22 @@ from pathlib import Path
 
 BIN = Path(sys.executable).parent
 WORK = ["/bin/true"]
+BARE = ["/usr/bin/python3", "-I", "-S", "-X", "utf8", "-c", "pass"]
 DEADLINE = 60.0
 
 
 def resident(process: int) -> int:
     status = Path(f"/proc/{process}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+
+def median_start(command: Sequence[str], starts: int = 60) -> float:
+    taken = []
+    for _ in range(starts):
+        began = time.monotonic()
+        os.waitpid(os.posix_spawn(command[0], command, os.environ), 0)
+        taken.append((time.monotonic() - began) * 1000)
+    return statistics.median(taken)
 
 
 def apscheduler(_: Path, jobs: int) -> dict[str, object]:
@@ -179,10 +191,15 @@ def settings(folder: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(folder)}
 
 
+PEERS = {"apscheduler": apscheduler, "huey": huey, "procrastinate": procrastinate}
+
+
+def main(name: str, folder: str, jobs: str) -> None:
+    plain, bare = median_start(WORK), median_start(BARE)
+    found = PEERS[name](Path(folder), int(jobs))
+    plain, bare = (plain + median_start(WORK)) / 2, (bare + median_start(BARE)) / 2
+    print(json.dumps({"plain": plain, "bare": bare, **found}))
+
+
 if __name__ == "__main__":
-    name, folder, jobs = sys.argv[1:]
-    print(
-        json.dumps(
-            {"apscheduler": apscheduler, "huey": huey, "procrastinate": procrastinate}[name](Path(folder), int(jobs))
-        )
-    )
+    main(*sys.argv[1:])
