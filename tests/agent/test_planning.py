@@ -105,8 +105,8 @@ class World:
         self.began, self.boots = self.now - self.skew, self.boots + 1
 
     def catch_up(self) -> None:
-        plan = self.plans.load("try")
-        for slot in plan.missed if plan else ():
+        plan, told = self.plans.load("try"), {run.slot for run in self.records()}
+        for slot in [each for each in plan.missed if each.moment not in told] if plan else []:
             self.run(slot.moment, started=self.now, trigger="catch_up")
             self.now += MINUTE
 

@@ -48,33 +48,56 @@ def test_the_slot_is_the_latest_of_the_plan(bench: Bench, tmp_path: Path) -> Non
     assert record.status is Status.SUCCEEDED
 
 
-def test_a_start_long_after_the_slot_was_by_hand_unless_the_timer_says_otherwise(bench: Bench, tmp_path: Path) -> None:
-    moment = write(tmp_path / "plan", (-HOUR, ""), (HOUR, ""))
-    _, record = run(bench, tmp_path / "plan")
-    assert (record.trigger, record.slot) == (Trigger.MANUAL, None)
-    bench.spool.acknowledge(str(record.id))
-    _, record = run(bench, tmp_path / "plan", {TIMER: str(int(moment.timestamp() * 1e6))})
-    assert (record.trigger, record.slot) == (Trigger.TIMER, moment - HOUR)
-    bench.spool.acknowledge(str(record.id))
-    _, record = run(bench, tmp_path / "plan", spread=3600)
-    assert (record.trigger, record.slot) == (Trigger.TIMER, moment - HOUR)
+@pytest.mark.parametrize(
+    ("slot", "spread", "told", "is_found"),
+    [
+        (-50, 0, None, True),
+        (-70, 0, None, False),
+        (-70, 20, None, True),
+        (-300, 0, -299, True),
+        (-300, 0, -3600, False),
+    ],
+)
+def test_a_start_long_after_its_slot_is_by_hand_unless_the_timer_says_otherwise(
+    bench: Bench, tmp_path: Path, slot: int, spread: int, told: int | None, is_found: bool
+) -> None:
+    moment = write(tmp_path / "plan", (timedelta(seconds=slot), ""), (HOUR, ""))
+    environ = {TIMER: str(int((moment.timestamp() + told) * 1e6))} if told else {}
+    _, record = run(bench, tmp_path / "plan", environ, spread=spread)
+    found = (Trigger.TIMER, moment + timedelta(seconds=slot)) if is_found else (Trigger.MANUAL, None)
+    assert (record.trigger, record.slot) == found
 
 
-def test_a_slot_that_is_not_to_run_leaves_a_record_with_its_reason(bench: Bench, tmp_path: Path) -> None:
-    moment = write(tmp_path / "plan", (timedelta(), "excepted: 2026-12-25"))
+@pytest.mark.parametrize("reason", ["excepted: 2026-12-25", "paused: until resumed by anna, ☃ über"])
+def test_a_slot_that_is_not_to_run_leaves_a_record_with_its_reason_and_fails_nothing(
+    bench: Bench, tmp_path: Path, reason: str
+) -> None:
+    moment = write(tmp_path / "plan", (timedelta(), reason))
     code, record = run(bench, tmp_path / "plan")
-    assert (code, record.status, record.reason) == (75, Status.SKIPPED, "excepted: 2026-12-25")
+    assert (code, record.status, record.reason) == (0, Status.SKIPPED, reason)
     assert record.slot == moment
     assert record.duration is None
 
 
-def test_without_a_plan_the_timer_tells_the_slot(bench: Bench, tmp_path: Path) -> None:
-    moment = now()
-    _, record = run(bench, tmp_path / "none", {TIMER: str(int(moment.timestamp() * 1e6) + 7)})
-    assert (record.trigger, record.slot) == (Trigger.TIMER, moment)
-    bench.spool.acknowledge(str(record.id))
-    _, record = run(bench, tmp_path / "none")
+def test_a_start_by_hand_goes_ahead_while_its_slots_are_barred(bench: Bench, tmp_path: Path) -> None:
+    write(tmp_path / "plan", (timedelta(), "paused: until resumed by anna"))
+    (tmp_path / "request").write_text("id 01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59\n")
+    _, record = run(bench, tmp_path / "plan", request=tmp_path / "request")
+    assert (record.status, record.trigger, record.slot) == (Status.SUCCEEDED, Trigger.MANUAL, None)
+
+
+def test_a_timer_that_repeats_itself_after_the_clock_was_set_back_has_no_slot(bench: Bench, tmp_path: Path) -> None:
+    moment = write(tmp_path / "plan", (-2 * HOUR, ""), (HOUR, ""))
+    _, record = run(bench, tmp_path / "plan", {TIMER: str(int(moment.timestamp() * 1e6))})
     assert (record.trigger, record.slot) == (Trigger.TIMER, None)
+
+
+def test_what_is_not_planned_has_no_slot(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "plan").write_text("# median duration 4\n")
+    for path in (tmp_path / "none", tmp_path / "plan"):
+        _, record = run(bench, path)
+        assert (record.trigger, record.slot) == (Trigger.TIMER, None)
+        bench.spool.acknowledge(str(record.id))
 
 
 def test_what_a_path_unit_starts_has_no_slot(bench: Bench, tmp_path: Path) -> None:
@@ -98,10 +121,11 @@ def test_the_runner_reads_any_plan_as_the_planner_does(
     path = tmp_path_factory.mktemp("plan") / "plan"
     path.write_text(write_plan(Plan(slots=tuple(slots), medians={"rows": 3.5}, basis="0" * 12)))
     asked = first + timedelta(seconds=later)
-    line = runner.latest_line(str(path), f"{int(asked.timestamp()):010d}")
+    line, following = runner.lines_around(str(path), f"{int(asked.timestamp()):010d}")
     expected = [slot for slot in slots if slot.moment <= asked]
     told = (int(line[:10]), line[11:]) if line else None
     assert told == ((int(expected[-1].moment.timestamp()), expected[-1].reason) if expected else None)
+    assert bool(following) == (len(expected) < len(slots))
 
 
 def test_a_task_needed_every_so_often_runs_when_its_last_success_is_older(bench: Bench, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from rota.adapters import systemd
+from rota.adapters import systemd, unit_files
 from rota.adapters.pauses import Pauses
 from rota.adapters.plans import Look, Plans
 from rota.adapters.reconciling import Boot, read_boot, read_record
@@ -70,7 +70,7 @@ class NotAccounted(RotaError):
 
 @dataclass(frozen=True, kw_only=True)
 class Accounting:
-    """One look at all slots of a host. `is_live` where systemd can be asked, and start what is to be made up for.
+    """One look at all slots of a host. `is_live` where systemd can be asked; `starts` what is to be made up for.
 
     `uptime` is how many seconds the boot has lasted, which no setting of the clock changes.
     """
@@ -81,6 +81,7 @@ class Accounting:
     uptime: float
     boot: Boot
     is_live: bool
+    starts: bool = True
 
     @property
     def spool(self) -> Spool:
@@ -107,7 +108,7 @@ class Accounted:
     behind: tuple[str, ...]
 
 
-def account_now(places: Places, catalogue: Catalogue, *, is_live: bool) -> Accounted:
+def account_now(places: Places, catalogue: Catalogue, *, is_live: bool, starts: bool = True) -> Accounted:
     """Account for all slots up to this moment. Raises SpoolUnreadable, NotAccounted."""
     return account(
         Accounting(
@@ -117,6 +118,7 @@ def account_now(places: Places, catalogue: Catalogue, *, is_live: bool) -> Accou
             uptime=time.clock_gettime(time.CLOCK_BOOTTIME),
             boot=read_boot(),
             is_live=is_live,
+            starts=starts,
         )
     )
 
@@ -139,7 +141,7 @@ def account(work: Accounting) -> Accounted:
         if ledger.is_complete:
             keep_look(work, look)
     behind = sorted({*behind, *(name for name, plan in ledger.plans.items() if plan.missed)})
-    if work.is_live and behind:
+    if work.is_live and work.starts and behind:
         systemd.ask(systemd.start_soon_command(CATCH_UP_UNIT.format(name) for name in behind))
     if ledger.failures:
         raise NotAccounted("; ".join(ledger.failures))
@@ -362,6 +364,25 @@ def clear(work: Accounting) -> None:
         is_over = pause.until is not None and pause.until <= work.now
         if is_over or name not in work.catalogue.tasks:
             work.pauses.remove(name)
+        if is_over and work.is_live:
+            look_again([name])
+
+
+def stop_looking(task: Task) -> None:
+    """Stop the units that start a task without slots, while it is paused; the others find its slots barred."""
+    if not task.schedule:
+        unit_files.stop(starters(task.name))
+
+
+def look_again(names: Iterable[str]) -> None:
+    """Start the units that a pause stopped."""
+    for unit in itertools.chain.from_iterable(map(starters, names)):
+        if systemd.is_enabled(unit) and not systemd.is_active(unit):
+            systemd.ask(systemd.start_command([unit]))
+
+
+def starters(name: str) -> list[str]:
+    return [f"rota-task-{name}.{kind}" for kind in ("timer", "path")]
 
 
 def load_runs(spool: Spool, since: datetime) -> dict[str, list[RunRecord]]:
@@ -445,6 +466,12 @@ def arm(asked: Asked) -> None:
     timer = f"rota-asked-{asked.name}"
     if not systemd.is_active(f"{timer}.timer"):
         systemd.ask(systemd.start_at_command(timer, asked.at, CATCH_UP_UNIT.format(asked.task)))
+
+
+def disarm(asked: Asked) -> None:
+    timer = f"rota-asked-{asked.name}.timer"
+    if systemd.is_active(timer):
+        systemd.ask(systemd.stop_command([timer]))
 
 
 def look_at_units(names: Sequence[str]) -> dict[str, Units]:

@@ -41,8 +41,10 @@ REFUSED, NO_ITEM, NO_COUNT = "refused report lines", "items not listed", "counts
 RESERVE = 4096
 """How many bytes are set aside at the start, so that the end record of an ordinary run fits on a disk filled since."""
 REQUEST_AGE = 60.0
-TRIGGER_AGE = 10_000_000
+TRIGGER_AGE = 15 * 60
+"""How many seconds ago a timer may have elapsed that systemd tells of."""
 SLOT_AGE = 60.0
+"""How many seconds after its slot, and its spread, a start is taken for that slot's."""
 MAX_PLAN = 4 * 1024 * 1024
 ENDED_BY_OTHERS = ("stopped", "host shut down")
 NO_LOGIN_WAIT = 0.5
@@ -211,7 +213,7 @@ def run(settings: Settings) -> int:
     elif settings.every and not rarely("runner_due").is_due(settings.success, settings.every, longest_wait(settings)):
         return 0
     elif settings.trigger == "timer":
-        barred = find_slot(settings, time.time_ns() // 1000)
+        barred = find_slot(settings, int(time.time()))
     if not settings.identifier:
         settings.identifier = make_identifier(time.time_ns() // 1_000_000, posix.urandom(10))
     start: dict[str, Field] = {
@@ -229,7 +231,8 @@ def run(settings: Settings) -> int:
         "attempt": settings.attempt,
     }
     if barred:
-        return refuse(settings, start, End("skipped", cut(barred, MAX_TEXT), LOCKED))
+        # Nothing failed: nobody is alerted, and the unit is not among those that failed.
+        return refuse(settings, start, End("skipped", cut(barred, MAX_TEXT), 0))
     try:
         held = take_lock(settings.lock, settings.lock_wait, stop)
     except OSError as error:
@@ -826,43 +829,48 @@ def write_and_rename(beside: str, path: str, line: bytes) -> OSError | None:
     return None
 
 
-def find_slot(settings: Settings, moment_now: int) -> str:
-    """Find the slot and the trigger of a run that a unit started. Returns why the slot is not to run, if it is not.
+def find_slot(settings: Settings, second: int) -> str:
+    """Find what this unit was started for at this second: its slot, and by what. Returns why that is not to run.
 
-    The plan knows the slot. That it is the timer which started the run is told by how long ago that was, or by systemd,
-    since 252; which goes on telling of a timer's first elapse ever after, so what is long past says nothing.
+    It is the latest slot of the plan (see `rota.core.plan`), unless that is too long ago: then somebody started the
+    unit. systemd tells since version 252 when the timer elapsed; 252 itself goes on telling of its first elapse ever
+    after, so what is long past says nothing.
     """
     if environment("TRIGGER_UNIT").endswith(".path"):
         settings.trigger = "path"
         return ""
+    slot, following = lines_around(settings.plan, f"{second:010d}")
     told = environment("TRIGGER_TIMER_REALTIME_USEC")
-    elapsed = to_whole(told) if told.isdigit() else 0
-    is_told = 0 <= moment_now - elapsed < TRIGGER_AGE
-    line = latest_line(settings.plan, f"{moment_now // 1_000_000:010d}") if settings.plan else ""
-    if line:
-        slot = to_whole(line[:10]) * 1_000_000
-        if is_told or moment_now - slot <= (settings.spread + SLOT_AGE) * 1_000_000:
-            settings.slot = moment(slot)
-            return line[11:]
+    elapsed, planned = to_whole(told) // 1_000_000 if told.isdigit() else 0, to_whole(slot[:10] or "0")
+    is_told = max(planned, second - TRIGGER_AGE) <= elapsed <= second
+    if slot and (elapsed if is_told else second) - planned <= settings.spread + SLOT_AGE:
+        settings.slot = moment(planned * 1_000_000)
+        return slot[11:]
+    if (slot or following) and not is_told:
         settings.trigger = "manual"
-    elif is_told:
-        settings.slot = moment(elapsed - elapsed % 1_000_000)
     return ""
 
 
-def latest_line(path: str, second: str, most: int = 4096) -> str:
-    """The plan's last line of a slot not later than this second; empty when there is none. Slots sort as text.
+def lines_around(path: str, key: str) -> tuple[str, str]:
+    """The latest slot of a plan that is not after this key, ten digits of seconds, and the one that follows it.
 
     The coming slots almost always begin within the first bytes.
     """
-    text = read_text(path, most)
     found = ""
-    for line in text.split("\n"):
-        if line[:10] > second:
-            return found
-        if line[:10].isdigit():
+    for most in (4096, MAX_PLAN):
+        text = read_text(path, most) if path else ""
+        begin = 0
+        while (end := text.find("\n", begin)) >= 0:
+            line = text[begin:end]
+            begin = end + 1
+            if line[:1] == "#":
+                continue
+            if line[:10] > key:
+                return found, line
             found = line
-    return latest_line(path, second, MAX_PLAN) if most == 4096 and len(text) >= 1024 else found
+        if len(text) < 1024:  # of characters, of which one may take four bytes
+            break
+    return found, ""
 
 
 def to_whole(digits: str) -> int:

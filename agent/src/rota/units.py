@@ -30,6 +30,9 @@ HOUSEKEEPING = (
     "rota-alert.service",
     "rota-alert.timer",
     "rota-look.service",
+    "rota-account.service",
+    "rota-account.timer",
+    "rota-catch-up@.service",
 )
 OURS = re.compile(rf"{PREFIX}[a-z0-9_]+\.(service|timer|path)|{'|'.join(map(re.escape, HOUSEKEEPING))}")
 INSTALLED_IN = {".timer": "timers.target.wants", ".path": "paths.target.wants"}
@@ -161,7 +164,21 @@ def compile_housekeeping(catalogue: Catalogue, places: Places) -> dict[str, str]
     description = "Close lost runs and remove old records"
     units["rota-reconcile.service"] = housekeeping_service(places, description, "reconcile")
     units["rota-reconcile.timer"] = housekeeping_timer(description, after_boot="20s", every="10min")
+    units |= compile_accounting(places)
     return units | compile_alerting(catalogue, places)
+
+
+def compile_accounting(places: Places) -> dict[str, str]:
+    """What records slots that passed without a run, and what makes up for some of them."""
+    of_all = "Record slots that passed without a run, and plan those to come"
+    accounting = template("accounting.service.j2")
+    return {
+        "rota-account.service": accounting.render(places=places, description=of_all, command="account"),
+        "rota-account.timer": housekeeping_timer(of_all, after_boot="5s", every="5min"),
+        "rota-catch-up@.service": accounting.render(
+            places=places, description="Run the task %i for the slots that it missed", command="catch-up %i"
+        ),
+    }
 
 
 def compile_alerting(catalogue: Catalogue, places: Places) -> dict[str, str]:

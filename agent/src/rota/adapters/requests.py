@@ -28,7 +28,7 @@ class Asked:
     @property
     def name(self) -> str:
         """What tells it from all others; there is one for a task and a moment."""
-        return f"{self.task}.{int(self.at.timestamp())}"
+        return f"{self.task}-{int(self.at.timestamp())}"
 
 
 @dataclass(frozen=True)

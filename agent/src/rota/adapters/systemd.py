@@ -83,6 +83,10 @@ def is_active(unit: str) -> bool:
     return answer.stdout.strip() in ("active", "activating", "reloading", "deactivating")
 
 
+def is_enabled(unit: str) -> bool:
+    return subprocess.run(["systemctl", "is-enabled", "--quiet", "--", unit], check=False).returncode == 0
+
+
 def show(units: Iterable[str], properties: Iterable[str]) -> list[dict[str, str]]:
     """These properties of each unit, in the order asked for; moments are shown as `@` and seconds since 1970."""
     blocks = ask(show_command(units, properties)).rstrip("\n").split("\n\n")

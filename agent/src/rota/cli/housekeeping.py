@@ -17,8 +17,10 @@ from rota.adapters.shipping import ship
 from rota.cli.finding import PACKAGE, compile_units, find_catalogue, find_places, find_spool, holding
 from rota.cli.parsing import command
 from rota.cli.printing import local, print_json, print_table
+from rota.core.catalogue import Catalogue
 from rota.core.errors import RotaError
 from rota.core.places import Places
+from rota.planning import account_now
 
 if TYPE_CHECKING:
     from rota.cli.parsing import Commands
@@ -53,6 +55,8 @@ def sync_units(options: argparse.Namespace) -> None:
     if not options.check:
         compile_runner()
         is_live = options.root == Path("/") and systemd.is_booted()
+        if is_live:
+            plan_anew(places, catalogue)
         units.apply(changes, catalogue, places, is_live=is_live)
     if options.json:
         said = [{"unit": change.unit, "action": action_of(change)} for change in changes]
@@ -63,6 +67,14 @@ def sync_units(options: argparse.Namespace) -> None:
         print(f"{action_of(change)} {change.unit}")
         if options.diff:
             print(change.diff, end="")
+
+
+def plan_anew(places: Places, catalogue: Catalogue) -> None:
+    """Account for what passed as it was planned then, and plan what comes; what fails does not keep the units back."""
+    try:
+        account_now(places, catalogue, is_live=True, starts=False)
+    except (RotaError, OSError) as error:
+        print(f"rota: {error}", file=sys.stderr)
 
 
 def action_of(change: units.Change) -> str:

@@ -3,10 +3,10 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from rota import starting, units
+from rota import asking, starting, units
 from rota.cli.finding import PACKAGE, find_catalogue, find_places, find_spool
-from rota.cli.parsing import command
-from rota.cli.printing import print_table
+from rota.cli.parsing import command, moment
+from rota.cli.printing import local, print_table
 from rota.core.parameter import ITEMS, Value, choose, spell
 from rota.core.task import Task
 
@@ -35,6 +35,9 @@ def add_commands(commands: "Commands") -> None:
         dest="values",
         help="set a parameter of this run (repeatable)",
     )
+    run.add_argument(
+        "--at", type=moment, metavar="TIME", help="run it then, like '2026-12-01 08:00'; rota cancel undoes it"
+    )
     run.add_argument("--dry-run", action="store_true", help="show what it would do and change nothing")
     run.add_argument("--parameters", action="store_true", help="list the task's parameters and items, and run nothing")
 
@@ -56,6 +59,10 @@ def run_task(options: argparse.Namespace) -> int:
     values = choose(task.name, task.all_parameters, options.values)
     request = starting.new_request(task, values, is_dry_run=options.dry_run)
     spool = find_spool(places)
+    if options.at:
+        asking.ask_for(task, places, options.at, request, is_booted=starting.has_unit(task, places))
+        print(f"{task.name} runs at {local(options.at)}; rota plan {task.name} shows it.")
+        return 0
     if starting.has_unit(task, places):
         return starting.run_unit(task, places, spool, request)
     with starting.request_left(places.requests / request.id, request) as path:
