@@ -6,95 +6,28 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from aiosmtpd.handlers import Message
 from aiosmtpd.smtp import AuthResult
 
 from rota import alerting
 from rota.adapters import outbound
-from rota.adapters.spool import Spool
-from rota.core import letter, places
-from rota.core.catalogue import Agent, Catalogue
+from rota.core import letter
+from rota.core.catalogue import Catalogue
 from rota.core.incident import BEFORE_THE_PROGRAM, why_without_record
 from rota.core.mail import Alerting, Tls
 from rota.core.record import RunRecord
 from rota.core.rule import NEVER, Rule
 from rota.core.status import Environment, Status
-from rota.core.task import Task
 from rota.judging import Failure
+from tests.agent.alerted import NOW, TASK, TO, Host, Received, subjects
 from tests.agent.neighbours import free_port
-from tests.agent.records import make_running
 
-NOW = datetime(2025, 7, 14, 12, 0, tzinfo=UTC)
-TO = ("anna@example.org", "ben@example.org")
-TASK = Task(name="export", description="Write the catalogue", command=("/bin/false",), schedule=("02:00 UTC",))
-UNIT_FAILED = alerting.Failure(result="exit-code", exit_code="exited", exit_status="3", invocation="f" * 32)
-
-
-class Received(Message):
-    """Keeps what arrives, with those it is for."""
-
-    def __init__(self) -> None:
-        super().__init__(EmailMessage)
-        self.mails: list[EmailMessage] = []
-
-    def handle_message(self, message: EmailMessage) -> None:
-        parsed = message_from_bytes(message.as_bytes(), policy=policy.default)
-        assert isinstance(parsed, EmailMessage)
-        self.mails.append(parsed)
-
-
-class Host:
-    """A host under a folder: its runs come to an end as told, and it is looked at as time goes by."""
-
-    def __init__(self, folder: Path, environment: Environment, port: int) -> None:
-        self.places = places.under(folder)
-        self.places.environment.write_text(f"{environment}\n")
-        self.spool = Spool(self.places.spool, self.places.spare)
-        self.spool.make()
-        self.tasks = {TASK.name: TASK}
-        self.agent = Agent(
-            host="books",
-            environment=environment,
-            diary="https://diary.example",
-            alerting=Alerting(to=TO, server="127.0.0.1", port=port),
-        )
-        self.now = NOW
-
-    def end(self, status: str = "succeeded", **changes: Any) -> RunRecord:
-        """A run that began and ended now, a minute after the one before."""
-        changes.setdefault("reason", "" if status == "succeeded" else "exit 3")
-        run = self.running()
-        run = replace(run, status=Status(status), ended=run.started, **changes)
-        self.spool.store(run)
-        return run
-
-    def running(self) -> RunRecord:
-        """A run that begins now, a minute after the one before."""
-        self.now += timedelta(minutes=1)
-        digits = f"{int(self.now.timestamp() * 1000):012x}"
-        identifier = f"{digits[:8]}-{digits[8:]}-7000-8000-000000000000"
-        return make_running(id=identifier, task="export", started=self.now.isoformat())
-
-    def look(self, *, failure: Failure | None = None) -> str:
-        self.now += timedelta(seconds=1)
-        catalogue = Catalogue(self.agent, self.tasks)
-        return alerting.alert(self.places, catalogue, task="export", failure=failure, now=self.now)
-
-    def status(self) -> list[str]:
-        return alerting.describe(self.places, Catalogue(self.agent, self.tasks), self.now)
-
-    def outbox(self) -> list[EmailMessage]:
-        return [
-            message_from_bytes(path.read_bytes(), policy=policy.default)  # type: ignore[misc]  # the policy makes them
-            for path in sorted(self.places.outbox.glob("*.eml"))
-        ]
+UNIT_FAILED = Failure(result="exit-code", exit_code="exited", exit_status="3", invocation="f" * 32)
 
 
 @pytest.fixture
@@ -119,10 +52,6 @@ def host(tmp_path: Path, sink: tuple[Received, int]) -> Host:
 @pytest.fixture
 def quiet(tmp_path: Path, sink: tuple[Received, int]) -> Host:
     return Host(tmp_path, Environment.STAGING, sink[1])
-
-
-def subjects(mails: list[EmailMessage]) -> list[str]:
-    return [str(mail["Subject"]) for mail in mails]
 
 
 FAILED = "[production] export failed on books: exit 3"

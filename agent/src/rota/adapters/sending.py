@@ -19,6 +19,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
+AS_IT_IS = email.policy.SMTP.clone(max_line_length=998, refold_source="none")
 NOT_SECRET = frozenset(("http", "https", "json", "jsons", "localhost", "127.0.0.1", "true", "false", "error"))
 SHORTEST_SECRET = 4
 
@@ -40,7 +41,7 @@ def send_mails(job: dict[str, Any]) -> Iterator[dict[str, str]]:
             continue
         try:
             server = server or connect(job)
-            message = email.message_from_string(mail["text"], policy=email.policy.SMTP)
+            message = email.message_from_string(mail["text"], policy=AS_IT_IS)
             refused = server.send_message(message, to_addrs=mail["to"])
         except smtplib.SMTPRecipientsRefused as error:
             yield {who: f"{where} answers: {answer}" for who, answer in error.recipients.items()}

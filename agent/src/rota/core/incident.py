@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from rota.core.history import median
-from rota.core.quantities import show_duration
+from rota.core.quantities import show_duration, show_span
 from rota.core.record import RunRecord
 from rota.core.status import Skip, Status
 
@@ -235,7 +235,7 @@ def running_too_long(run: RunRecord, *, usual: float | None, factor: float, now:
     duration = (now - run.started).total_seconds()
     if not is_slow(duration, usual, factor):
         return None
-    reason = f"for {show_duration(duration)}; usually it takes {show_duration(usual)}"
+    reason = f"for {show_span(now - run.started)}; usually it takes {show_duration(usual)}"
     return Trouble(run=str(run.id), kind=Kind.RUNNING, reason=reason, since=run.started)
 
 
@@ -243,8 +243,7 @@ def overdue(run: str, good: datetime, *, fresh: timedelta, now: datetime) -> Tro
     """The trouble with a task that was well last at `good`, and should be so once within `fresh`."""
     if now - good <= fresh:
         return None
-    wanted = show_duration(fresh.total_seconds())
-    reason = f"no success for {show_duration((now - good).total_seconds())}; there should be one every {wanted}"
+    reason = f"no success for {show_span(now - good)}; there should be one every {show_span(fresh)}"
     return Trouble(run=run, kind=Kind.OVERDUE, reason=reason, since=good + fresh)
 
 

@@ -4,14 +4,17 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email import policy
 from email.message import EmailMessage
 from email.utils import format_datetime
 
 from rota.core.incident import Incident, Kind
-from rota.core.quantities import show_duration
+from rota.core.quantities import show_span
 from rota.core.rule import is_channel
 from rota.core.telling import Event, Notice
 
+UNFOLDED = policy.default.clone(max_line_length=990)
+"""Folded headers come back with blanks of their own; RFC 5322 section 2.1.1 allows lines of 998 characters."""
 LAST_LINES = 20
 LAST_LINES_OF_BRIEF = 5
 LONGEST_LINE = 500
@@ -78,7 +81,7 @@ def reminder(
 ) -> Letter:
     """That the incident is still open."""
     first = opened(incident, description, evidence, desk=desk, now=now)
-    open_for = show_duration((now - incident.since).total_seconds())
+    open_for = show_span(now - incident.since)
     said = f"This incident has been open for {open_for}, since {show(incident.since)}."
     return Letter(
         name=f"{name_of(incident)}.{now:%Y%m%dT%H%M%S}",
@@ -93,7 +96,7 @@ def reminder(
 def recovered(incident: Incident, description: str, *, desk: Desk, answers: Sequence[str]) -> Letter:
     """That the task is well again; it stands for itself, for the first letter may never have arrived."""
     at = incident.recovered or incident.since
-    took = show_duration(max(0.0, (at - incident.since).total_seconds()))
+    took = show_span(max(at - incident.since, timedelta()))
     lines = [
         f"The task {incident.task} on {desk.host} succeeded again at {show(at)}, after {took}.",
         "",
@@ -149,7 +152,7 @@ def trial(*, desk: Desk, now: datetime) -> Letter:
 def as_mail(letter: Letter, to: Sequence[str], desk: Desk) -> EmailMessage:
     """The letter as a mail, or as it is caught where it must not leave; a channel is named as one."""
     channels = [each for each in to if is_channel(each)]
-    message = EmailMessage()
+    message = EmailMessage(policy=UNFOLDED)
     message["Subject"] = letter.subject
     message["From"] = desk.sender
     if channels:
@@ -253,7 +256,7 @@ def what_to_do(incident: Incident, desk: Desk) -> list[str]:
 
 
 def what_comes_next(evidence: Evidence) -> str:
-    again = f", and every {show_duration(evidence.remind.total_seconds())} while it is not" if evidence.remind else ""
+    again = f", and every {show_span(evidence.remind)} while it is not" if evidence.remind else ""
     return f"You hear of it again when it has succeeded{again}; until then further failures are only counted."
 
 

@@ -58,6 +58,14 @@ def show_duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def show_span(duration: timedelta) -> str:
+    """A span of time that people think of: `26 h`, `1 h 05 min`, `3 days`, `3 days 2 h`."""
+    days, rest = divmod(round(duration.total_seconds()), 86400)
+    if days < 2:
+        return show_duration(duration.total_seconds()).removesuffix(" 00 min").removesuffix(" 00 s")
+    return f"{days} days {rest // 3600} h" if rest >= 3600 else f"{days} days"
+
+
 def show_size(size: int) -> str:
     """A size for people, in powers of 1000."""
     value = float(size)
