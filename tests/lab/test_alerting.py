@@ -1,8 +1,14 @@
 """Alerts on real hosts: what fails on production reaches its people once, and nothing of staging's leaves it."""
 
+import base64
+import http.server
+import importlib.metadata
+import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,6 +19,8 @@ pytestmark = pytest.mark.lab
 
 FETCH = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:9100/metrics').read().decode())"
 OUTBOX = "/var/lib/rota/outbox"
+ALERTS = "/var/lib/rota/alerts"
+URLS = "/etc/rota/credentials/alert_urls"
 MENDED = "/etc/rota-test-mended"
 LOCKED_OUT = f"locked_out_{time.time_ns()}"  # on a lab that was kept, one that failed before is an incident already
 TASKS = {
@@ -31,6 +39,7 @@ class Host:
         self.lab = lab
         self.name = name
         self.before = 0
+        self.urls = self.do("cat", URLS)
 
     def do(self, *words: str, check: bool = True, text: str | None = None) -> str:
         return self.lab.run(self.name, list(words), check=check, input=text).stdout
@@ -73,6 +82,7 @@ def on(deployed: Lab) -> Iterator[Callable[[str], Host]]:
     yield prepare
     for host in used:
         host.do("rm", "-f", "/etc/rota/zz-test.yml", MENDED)
+        host.do("tee", URLS, text=host.urls)
         host.do("rota", "sync")
         host.look()
 
@@ -82,7 +92,7 @@ def test_a_failing_task_is_told_once_and_so_is_its_recovery(on: Callable[[str], 
     host.start("falter")
     host.wait(lambda: host.mails("falter"))
     host.start("falter")
-    host.wait(lambda: "2 times; its people know" in host.do("rota", "status"))
+    host.wait(lambda: "2 times: exit 1; its people know" in host.do("rota", "status"))
     (mail,) = host.mails("falter")
     assert (mail["Subject"], mail["X-RcptTo"]) == (
         "[production] falter failed on production: exit 1",
@@ -110,7 +120,7 @@ def test_a_task_that_never_starts_is_told_and_has_a_record(on: Callable[[str], H
 def test_what_fails_on_staging_stays_there(on: Callable[[str], Host]) -> None:
     host = on("staging")
     host.start("falter")
-    host.wait(lambda: "falter fails since" in host.do("rota", "status"))
+    host.wait(lambda: "falter failed since" in host.do("rota", "status"))
     host.wait(lambda: "falter" in host.do("ls", OUTBOX))
     (path,) = [name for name in host.do("ls", OUTBOX).split() if "falter" in name]
     assert "[staging] falter failed on staging: exit 1" in host.do("cat", f"{OUTBOX}/{path}")
@@ -123,3 +133,103 @@ def test_the_backup_host_has_a_voice(deployed: Lab) -> None:
     before = len(deployed.mails())
     assert "operator@example.org" in deployed.run("backup", ["rota", "alert", "--test"]).stdout
     assert "[backup] a trial from backup" in [mail["Subject"] for mail in deployed.mails()[before:]]
+
+
+@pytest.fixture
+def receiver(deployed: Lab) -> Iterator[tuple[str, list[str]]]:
+    """A web server where the mail sink is, and what it was asked; `/hang` gets no answer."""
+    asked: list[str] = []
+    released = threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked.append(f"{self.command} {self.path} {body.decode()}")
+            if self.path == "/hang":
+                released.wait(60)
+            self.send_response(200)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    settings = yaml.safe_load(deployed.run("production", ["cat", "/etc/rota/agent.yml"]).stdout)
+    address = settings["agent"]["alert"]["server"]
+    server = http.server.ThreadingHTTPServer((address, 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
+    yield f"{address}:{server.server_port}", asked
+    released.set()
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def apprise(deployed: Lab) -> Iterator[None]:
+    """Apprise on production, as a deploy with the extra `channels` would have brought it."""
+    names = [
+        "apprise", "requests", "urllib3", "idna", "certifi", "charset_normalizer", "markdown", "oauthlib",
+        "requests_oauthlib", "click",
+    ]  # fmt: skip
+    here = Path(str(importlib.metadata.distribution("apprise").locate_file("")))
+    there = deployed.run("production", ["sh", "-c", "echo /opt/rota/current/venv/lib/python3*/site-packages"]).stdout
+    packed = subprocess.run(["tar", "-c", "-C", here, *names], capture_output=True, check=True).stdout
+    encoded = base64.b64encode(packed).decode()
+    deployed.run("production", ["sh", "-c", f"base64 -d | tar -x -C {there.strip()}"], input=encoded)
+    yield
+    deployed.run("production", ["sh", "-c", f"cd {there.strip()} && rm -rf {' '.join(names)}"])
+
+
+@pytest.mark.usefixtures("apprise")
+def test_a_chat_that_hangs_delays_no_mail_and_a_watcher_hears_each_run(
+    on: Callable[[str], Host], receiver: tuple[str, list[str]]
+) -> None:
+    """In the sandbox of the real unit, with the URLs from its credentials."""
+    host, (address, asked) = on("production"), receiver
+    settings = yaml.safe_load(host.do("cat", "/etc/rota/agent.yml"))["agent"]["alert"]
+    own = settings | {"channels": ["chat", "stuck"], "to": ["operator@example.org", "chat", "stuck"]}
+    tasks = TASKS | {"falter": TASKS["falter"] | {"heartbeat": "beat"}}
+    host.do("tee", "/etc/rota/zz-test.yml", text=yaml.safe_dump({"agent": {"alert": own}, "tasks": tasks}))
+    urls = {"chat": f"json://{address}/chat", "stuck": f"json://{address}/hang", "beat": f"http://{address}/beat"}
+    host.do("tee", URLS, text=yaml.safe_dump(urls))
+    host.do("rota", "sync")
+    host.look()
+    host.start("falter")
+    host.wait(lambda: host.mails("falter"))
+    host.wait(lambda: any("POST /chat" in each and "falter failed on production" in each for each in asked))
+    host.wait(lambda: any("GET /beat/fail " in each for each in asked))
+    host.wait(lambda: "stuck is not reached: channel stuck" in host.do("rota", "status"))
+    assert address not in host.do("journalctl", "-u", "rota-alert@falter.service", "-o", "cat")
+    asked.clear()
+    host.do("touch", MENDED)
+    host.start("falter")
+    host.wait(lambda: any("GET /beat " in each for each in asked))
+    host.wait(lambda: any("POST /chat" in each and "falter recovered" in each for each in asked))
+    assert len(host.mails("falter")) == 2
+
+
+def test_on_a_full_disk_and_without_its_secrets_alerting_goes_on_and_tells_once(on: Callable[[str], Host]) -> None:
+    host = on("production")
+    own = yaml.safe_load(host.do("cat", "/etc/rota/agent.yml"))["agent"]["alert"] | {"channels": ["chat"]}
+    host.do("tee", "/etc/rota/zz-test.yml", text=yaml.safe_dump({"agent": {"alert": own}, "tasks": TASKS}))
+    host.do("rota", "sync")
+    host.do("rm", URLS)
+    host.do("mount", "-t", "tmpfs", "-o", "size=64k,mode=2750,uid=rota,gid=rota", "tmpfs", ALERTS)
+    try:
+        host.look()
+        host.do("dd", "if=/dev/zero", f"of={ALERTS}/fill", "bs=1k", check=False)
+        host.start("falter")
+        host.wait(lambda: host.mails("falter"))
+        host.look()
+        host.look()
+        assert len(host.mails("falter")) == 1
+        host.do("touch", MENDED)
+        host.start("falter")
+        host.look()
+        host.look()
+        assert len(host.mails("falter")) == 2
+    finally:
+        host.do("umount", ALERTS)
