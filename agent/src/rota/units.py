@@ -402,5 +402,6 @@ def rewind_timers(changes: Iterable[Change]) -> None:
     """
     timers = [change for change in changes if change.after and ONLY_CALENDAR.search(change.after)]
     if timers:
-        write_units(replace(change, after=ONLY_CALENDAR.sub(NEVER, change.after or "")) for change in timers)
+        # With their services, without which systemd starts no timer.
+        write_units(replace(each, after=each.after and ONLY_CALENDAR.sub(NEVER, each.after)) for each in changes)
         unit_files.reload_and_start(change.unit for change in timers)
