@@ -387,4 +387,4 @@ def test_a_task_s_definition_says_where_each_value_comes_from(rota: Rota, places
     assert found["fields"]["timeout"]["from"] == str(places.configuration / "more.yml")
     assert found["fields"]["schedule"]["from"] == "the pack"
     assert found["fields"]["nice"] == {"value": 5, "from": "Rota"}
-    assert re.search(r"\ntimeout +\S+more.yml +5 min 00 s\n", rota("tasks", "check-host"))
+    assert re.search(r"\ntimeout +\S+more.yml +5 minutes\n", rota("tasks", "check-host"))

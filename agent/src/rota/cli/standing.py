@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, is_dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from rota.cli.finding import find_catalogue, find_places, find_spool
 from rota.cli.parsing import command
 from rota.cli.printing import print_json, print_table
 from rota.core.catalogue import Catalogue
+from rota.core.expectation import Expectation
 from rota.core.history import Ended, Standing
 from rota.core.identifier import first_identifier
 from rota.core.incident import Incident
@@ -27,7 +28,7 @@ from rota.core.quantities import show_duration
 from rota.core.record import RunRecord, format_moment
 from rota.core.status import Status
 from rota.core.task import Task
-from rota.core.wording import schedule_in_words
+from rota.core.wording import schedule_in_words, span
 from rota.starting import find_run
 
 if TYPE_CHECKING:
@@ -273,7 +274,8 @@ def show_tasks(options: argparse.Namespace) -> None:
 
 def task_mapping(task: Task, outlook: Outlook) -> dict[str, object]:
     own = {"words": schedule_in_words(task), "is_here": outlook.is_here, "paused": pause_mapping(outlook.known.pause)}
-    return asdict(task) | own | {"next": None if task.every else shown(outlook.next)}
+    values = {field.name: jsonable(getattr(task, field.name)) for field in fields(task)}
+    return values | own | {"next": None if task.every else shown(outlook.next)}
 
 
 def task_rows(task: Task, outlook: Outlook, now: datetime) -> Iterator[tuple[str, str, str]]:
@@ -293,7 +295,7 @@ def show_task(task: Task, places: Places, *, as_json: bool) -> None:
     said = origins(places.configuration, task.name, discover())
     names = [field.name for field in fields(task) if field.name not in LEFT_OUT]
     if as_json:
-        values = {name: {"value": getattr(task, name), "from": origin(name, said)} for name in names}
+        values = {name: {"value": jsonable(getattr(task, name)), "from": origin(name, said)} for name in names}
         print_json({"task": task.name, "words": schedule_in_words(task), "fields": values})
         return
     print(f"{task.name}: {task.description}\n{schedule_in_words(task)}\n")
@@ -313,14 +315,37 @@ def yaml_name(name: str) -> str:
 
 def plain(value: object) -> str:
     """A value as one reads it."""
-    if value is None:
-        return "-"
-    if isinstance(value, timedelta):
-        return show_duration(value.total_seconds()) if value else "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}: {each}" for key, each in value.items()) or "-"
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value)) or "-"
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case timedelta():
+            return span(value) if value else "none"
+        case Expectation():
+            return f"{value.name} {value.said}"
+        case Mapping():
+            return ", ".join(f"{key}: {plain(each)}" for key, each in value.items()) or "-"
+        case tuple():
+            return ", ".join(map(plain, value)) or "-"
+    if isinstance(text := getattr(value, "text", None), str):
+        return text  # a window of time, as its author wrote it
+    if is_dataclass(value):
+        return plain({each.name: getattr(value, each.name) for each in fields(value) if getattr(value, each.name)})
     return str(value)
+
+
+def jsonable(value: object) -> object:
+    """A value as JSON holds it; durations are seconds."""
+    match value:
+        case timedelta():
+            return value.total_seconds()
+        case Mapping():
+            return {str(key): jsonable(each) for key, each in value.items()}
+        case tuple() | list():
+            return [jsonable(each) for each in value]
+        case None | bool() | int() | float() | str():
+            return value
+    if is_dataclass(value) and not hasattr(value, "text"):
+        return {each.name: jsonable(getattr(value, each.name)) for each in fields(value)}
+    return plain(value)
