@@ -1,6 +1,6 @@
 """Shipping: the spool's records to the diary, in order, each kept until it is acknowledged."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,11 +23,17 @@ class Shipment:
     """What could be neither read nor put aside."""
 
 
-def ship(spool: Spool, diary: Diary, *, pause: Path, now: datetime) -> Shipment:
+def nobody(done: int, total: int) -> None:
+    """Tell nobody how far it is."""
+
+
+def ship(
+    spool: Spool, diary: Diary, *, pause: Path, now: datetime, tell: Callable[[int, int], None] = nobody
+) -> Shipment:
     """Send everything there is; look again until nothing new has come.
 
-    `pause` remembers until when the diary wants to be left alone. Raises what `Diary.send` raises; whatever was not
-    acknowledged is still in the spool then.
+    `tell` hears how many records are settled, of how many that are known. `pause` remembers until when the diary wants
+    to be left alone. Raises what `Diary.send` raises; whatever was not acknowledged is still in the spool then.
     """
     wait_over(pause, now)
     shipment = Shipment()
@@ -39,6 +45,7 @@ def ship(spool: Spool, diary: Diary, *, pause: Path, now: datetime) -> Shipment:
             shipment.left = 0
             for record, verdict in deliver(diary, load_done(spool, names, shipment)):
                 settle(spool, str(record.id), verdict, shipment)
+                tell(shipment.acknowledged + shipment.quarantined, before + len(names))
             if shipment.acknowledged + shipment.quarantined == before:
                 break
     except DiaryBusy as error:

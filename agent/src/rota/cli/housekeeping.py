@@ -17,6 +17,7 @@ from rota.adapters.shipping import ship
 from rota.cli.finding import PACKAGE, compile_units, find_catalogue, find_places, find_spool, holding
 from rota.cli.parsing import command
 from rota.cli.printing import local, print_json, print_table
+from rota.cli.progress import Progress
 from rota.core.catalogue import Catalogue
 from rota.core.errors import RotaError
 from rota.core.places import Places
@@ -110,8 +111,13 @@ def ship_records(options: argparse.Namespace) -> None:
         raise DiaryRefused(f"agent: diary: url is not set in {places.configuration}/*.yml, so there is none to send to")
     spool = find_spool(places)
     diary = Diary(url=agent.diary, token=read_token(places), certificate=agent.certificate)
+    progress = Progress("records")
     with holding(spool.folder / "sent", "rota ship"):
-        sent = ship(spool, diary, pause=spool.folder / "sent" / "pause", now=datetime.now(UTC))
+        try:
+            pause = spool.folder / "sent" / "pause"
+            sent = ship(spool, diary, pause=pause, now=datetime.now(UTC), tell=progress.tell)
+        finally:
+            progress.end()
     said = f"{sent.acknowledged} records acknowledged, {sent.quarantined} put aside, {sent.running} still running"
     print(f"{said}{left_alone(sent.left)}.")
 
