@@ -69,6 +69,11 @@ def test_the_next_slot_is_the_first_that_is_to_run() -> None:
     assert seen(Known(plan=plan)).next == NOW + 2 * HOUR
 
 
+def test_what_somebody_asked_for_may_come_before_the_next_slot() -> None:
+    assert seen(Known(plan=planned(2 * HOUR), asked=NOW + HOUR)).next == NOW + HOUR
+    assert seen(Known(plan=planned(HOUR), asked=NOW + 2 * HOUR)).next == NOW + HOUR
+
+
 def test_an_interval_counts_from_the_last_success() -> None:
     known = Known(standing=ended(ago=HOUR))
     assert seen(known, every=3 * HOUR).next == NOW + 2 * HOUR

@@ -16,7 +16,7 @@ from rota.adapters.pauses import Pauses
 from rota.adapters.requests import Requests
 from rota.cli.finding import find_catalogue, find_places, find_spool
 from rota.cli.parsing import command, duration, moment
-from rota.cli.printing import local, print_json, print_table
+from rota.cli.printing import local, print_json, print_table, short
 from rota.core.accounting import SLOTS_COUNT
 from rota.core.catalogue import Catalogue
 from rota.core.errors import RotaError
@@ -109,8 +109,8 @@ def show_plan(options: argparse.Namespace) -> None:
         print_json([asdict(line) | {"slot": format_moment(line.slot)} for line in shown])
         return
     head = ("slot", "task", "status", "reason", "run")
-    rows = [(local(line.slot), line.task, line.status, line.reason, line.run) for line in shown]
-    print_table(head, rows, empty=nothing_planned(tasks, since, until))
+    rows = [(local(line.slot), line.task, line.status, line.reason, short(line.run)) for line in shown]
+    print_table(head, rows, empty=nothing_planned(tasks, since, until), names=[1], texts=[3], coloured=2)
     if len(every) > len(shown):
         print(f"… and {len(every) - len(shown)} more; --since and --until choose others, --json shows all.")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rota import alerting
 from rota.adapters.pauses import Pauses
 from rota.adapters.plans import Plans
+from rota.adapters.requests import Requests
 from rota.adapters.spool import Spool
 from rota.adapters.standings import Standings, load_arrived
 from rota.catalogue import discover, origins
@@ -83,6 +84,7 @@ def look_at_all(places: Places, catalogue: Catalogue, now: datetime) -> list[Out
     """Every task's outlook, from what is remembered of it and the few records that came since: never all of them."""
     spool, memory = find_spool(places), Standings(places.alerts)
     news, incidents = memory.look(spool, now=now), alerting.incidents_of(places).load()
+    asked = {each.task: each.at for each in reversed(Requests(places.asked).all())}
     retrying = find_retrying(spool, news.present, catalogue, now)
     running, pauses, plans = find_running(spool), Pauses(places.pauses).all(), Plans(places.plans)
     found = []
@@ -94,6 +96,7 @@ def look_at_all(places: Places, catalogue: Catalogue, now: datetime) -> list[Out
             pause=pauses.get(name),
             running=running.get(name),
             retrying=None if name in running else retrying.get(name),
+            asked=asked.get(name),
             incident=incidents.get(name),
             unexpected=unexpected_of(spool, standing.latest),
         )
@@ -217,6 +220,7 @@ def as_mapping(outlook: Outlook) -> dict[str, object]:
         "running": running_mapping(known.running),
         "retrying": retrying_mapping(known.retrying),
         "next": shown(outlook.next),
+        "asked_for": shown(known.asked),
         "overdue": shown(outlook.overdue),
         "paused": pause_mapping(known.pause),
         "incident": incident_mapping(known.incident),

@@ -31,7 +31,7 @@ class Concern(IntEnum):
 class Known:
     """What is known of one task: its history and plan, the run that is under way, what is open or put on hold.
 
-    `retrying` is a failed attempt after which another is waited for.
+    `retrying` is a failed attempt after which another is waited for, `asked` the next time somebody asked for.
     """
 
     standing: Standing = Standing()
@@ -39,6 +39,7 @@ class Known:
     pause: Pause | None = None
     running: RunRecord | None = None
     retrying: RunRecord | None = None
+    asked: datetime | None = None
     incident: Incident | None = None
     unexpected: tuple[str, ...] = ()
 
@@ -112,12 +113,17 @@ def reasons(known: Known, overdue: datetime | None) -> Sequence[str]:
 
 
 def next_start(task: Task, known: Known, now: datetime) -> datetime | None:
-    """The next attempt or slot of the plan that is to run; of a task with `every`, when it is due."""
+    """The next attempt; else the next slot of the plan that is to run or time that was asked for, the earlier one.
+
+    For a task with `every` it is when that is due.
+    """
     if known.retrying:
         return known.retrying.retry_at
     if task.every:
-        return due.next_start(task, known.standing, known.pause, now)
-    return next((slot.moment for slot in known.plan.coming(now) if not slot.reason), None)
+        slot = due.next_start(task, known.standing, known.pause, now)
+    else:
+        slot = next((slot.moment for slot in known.plan.coming(now) if not slot.reason), None)
+    return min((moment for moment in (slot, known.asked) if moment), default=None)
 
 
 def overdue_since(task: Task, known: Known, now: datetime) -> datetime | None:
