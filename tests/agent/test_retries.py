@@ -60,13 +60,15 @@ def test_the_last_attempt_s_failure_is_the_run_s(bench: Bench) -> None:
 
 def test_no_attempt_begins_after_the_next_slot_or_goes_on_beyond_it(bench: Bench, tmp_path: Path) -> None:
     plan = tmp_path / "plan"
-    soon = datetime.now(UTC) + timedelta(seconds=30)
-    plan.write_text(write_plan(Plan(slots=(Planned(soon),))))
+    now = datetime.now(UTC)
+    soon = now + timedelta(seconds=30)
+    plan.write_text(write_plan(Plan(slots=(Planned(now), Planned(soon)))))
     subprocess.run(bench.command("/bin/false", plan=plan, retry="60"), check=False)
     (record,) = records(bench)
     assert record.retry_at is None
     bench.spool.acknowledge(str(record.id))
-    plan.write_text(write_plan(Plan(slots=(Planned(datetime.now(UTC) + timedelta(seconds=2)),))))
+    now = datetime.now(UTC)
+    plan.write_text(write_plan(Plan(slots=(Planned(now), Planned(now + timedelta(seconds=3))))))
     script = 'test -e "$0" && exec sleep 60; touch "$0"; exit 1'
     subprocess.run(bench.command("/bin/sh", "-c", script, str(tmp_path / "tried"), plan=plan, retry="0"), check=False)
     assert [each.reason for each in records(bench)] == ["exit 1", "timeout"]
