@@ -98,6 +98,7 @@ def test_old_logs_are_compressed_but_for_one_that_is_in_use(host: Host) -> None:
     assert host.do("test", "-e", OLD, check=False).returncode == 1
     (archive,) = host.do("find", "/var/log/nginx/archive", "-name", "nginx-logs-*.zip").stdout.split()
     assert "old-test.log" in host.do("python3", "-m", "zipfile", "-l", archive).stdout
+    assert host.do("stat", "--format=%a %G", archive).stdout == "640 adm\n", "who counts visits reads it as well"
 
 
 def test_the_host_knows_which_security_updates_wait(host: Host) -> None:

@@ -38,6 +38,13 @@ class Deadly(Received):
     """Takes a mail, and kills whoever brought it before saying so."""
 
     victim: "subprocess.Popen[str] | None" = None
+    refused: set[str] = set()
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802 - named by aiosmtpd
+        if address in self.refused:
+            return f"550 no {address} here"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - named by aiosmtpd
         answer = await super().handle_DATA(server, session, envelope)
@@ -212,6 +219,21 @@ def test_a_mail_server_that_refuses_loses_nothing_and_repeats_nothing(host: Host
     host.look()
     assert [mail["Subject"].partition("] ")[2][:7] for mail in mails] == ["1 error", "1 error"]
     assert ["the b is lost" in mail.get_content() for mail in mails] == [True, False]
+
+
+def test_only_who_did_not_get_the_mail_is_tried_again(
+    host: Host, sink: tuple[Deadly, int], mails: list[EmailMessage]
+) -> None:
+    host.look()
+    host.write("error.log", numbered(1))
+    people = ["anna@example.org", "ben@example.org"]
+    sink[0].refused = {"ben@example.org"}
+    with pytest.raises(SomeFailed, match="ben"):
+        host.look(notify=people)
+    sink[0].refused = set()
+    assert host.look(notify=people).counts == {}
+    assert [mail["X-RcptTo"] for mail in mails] == people
+    assert mails[0]["Message-ID"] == mails[1]["Message-ID"]
 
 
 def test_a_run_killed_between_mail_and_state_tells_nothing_twice_and_nothing_is_lost(

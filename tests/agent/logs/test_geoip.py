@@ -247,6 +247,22 @@ def test_what_is_no_database_changes_nothing(host: Host, name: str, content: byt
     assert (host.database.read_bytes(), files(host.folder)) == (before, {f"{EDITION}.mmdb"})
 
 
+def test_a_database_in_place_that_is_no_use_is_fetched_again(host: Host) -> None:
+    host.fetch()
+    host.database.write_bytes(b"broken")
+    os.utime(host.database, (MODIFIED.timestamp(), MODIFIED.timestamp()))
+    assert host.fetch().outcomes == {EDITION: "fetched"}
+
+
+def test_what_a_killed_run_left_is_cleared_away(host: Host) -> None:
+    left = host.folder / ".geoip-x"
+    left.mkdir()
+    (left / "archive").write_bytes(b"half")
+    os.utime(left, (0, 0))
+    host.fetch()
+    assert files(host.folder) == {f"{EDITION}.mmdb"}
+
+
 def test_a_link_in_the_archive_is_no_database(host: Host) -> None:
     host.server.serve(archive(f"{EDITION}.mmdb", b"", link="/etc/passwd"))
     with pytest.raises(SomeFailed, match="holds no"):

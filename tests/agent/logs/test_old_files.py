@@ -141,6 +141,21 @@ def test_what_a_killed_run_left_is_cleared_away(site: Path, said: Said) -> None:
     assert files(site) == {"new.log", "old.log.gz", NAME}
 
 
+def test_archives_are_for_those_who_may_read_the_logs_folder(site: Path, said: Said) -> None:
+    compress_old_logs(said, folders=[site])
+    for path, mode in ((site / "archive", 0o750), (site / NAME, 0o640)):
+        assert (path.stat().st_mode & 0o777, path.stat().st_gid) == (mode, site.stat().st_gid)
+
+
+def test_an_archive_folder_that_is_a_link_is_refused(site: Path, tmp_path: Path, said: Said) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (site / "archive").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SomeFailed, match="archive; it is a link"):
+        compress_old_logs(said, folders=[site], archive_keep_days=1)
+    assert files(tmp_path / "elsewhere") == set()
+    assert (site / "old.log").exists()
+
+
 def test_archives_are_removed_only_when_asked_and_old(site: Path, said: Said) -> None:
     compress_old_logs(said, folders=[site])
     (packed,) = (site / "archive").iterdir()

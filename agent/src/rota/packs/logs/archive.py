@@ -63,7 +63,7 @@ def write_archive(archive: Path, files: Sequence[Found], *, base: Path) -> list[
 
     Returns those it holds: a file that changes meanwhile is left out. Raises ArchiveBroken.
     """
-    archive.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(archive.parent, like=base)
     for left in archive.parent.glob(f"{base.name}-logs-*.part"):  # of a run that was killed
         left.unlink()
     beside = archive.with_suffix(".part")
@@ -73,11 +73,30 @@ def write_archive(archive: Path, files: Sequence[Found], *, base: Path) -> list[
         with beside.open("rb") as stream:
             os.fsync(stream.fileno())
         if stored:
+            share(beside, like=base)
             beside.replace(archive)
             synchronise(archive.parent)
     finally:
         beside.unlink(missing_ok=True)
     return stored
+
+
+def make_folder(folder: Path, *, like: Path) -> None:
+    """The folder of archives: open to whom the logs' own folder is open. Raises NotAFolder where it is a link."""
+    if folder.is_symlink():
+        raise NotAFolder(f"{folder}; it is a link")
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        share(folder, like=like)
+
+
+def share(path: Path, *, like: Path) -> None:
+    """Let the group of the logs' folder read, where we may hand out that group."""
+    try:
+        os.chown(path, -1, like.stat().st_gid)
+    except PermissionError:
+        return
+    path.chmod(0o750 if path.is_dir() else 0o640)
 
 
 def store(archive: Path, files: Iterable[Found], *, base: Path) -> list[Found]:
@@ -141,7 +160,7 @@ def find_outlived(folder: Path, archive_folder: str, *, now: datetime, age: time
     """The archives of this folder that are older than `age`."""
     ours = re.compile(rf"{re.escape(folder.name)}-logs-\d{{4}}-\d\d-\d\d(-\d+)?\.zip")
     place = folder / archive_folder
-    found = plain_files(place) if place.is_dir() else ()
+    found = plain_files(place) if place.is_dir() and not place.is_symlink() else ()
     return [
         place / each.name for each in found if ours.fullmatch(each.name) and is_older(each.modified, now=now, age=age)
     ]

@@ -56,7 +56,10 @@ def look_through(
 ) -> Iterator[Entry]:
     """Every name directly in this open folder, by name. What is kept comes first, then exports, by whole names."""
     for name in sorted(os.listdir(folder)):
-        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        try:
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:  # somebody else removed it just now
+            continue
         if name.startswith(".") or any(pattern.fullmatch(name) for pattern in kept):
             yield Entry(name, Kind.KEPT, "it is on the list of what is kept")
         elif not stat.S_ISREG(status.st_mode):

@@ -6,6 +6,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from rota.packs.logs.folders import synchronise
 
 PATIENCE = 60.0
 CHUNK = 1024 * 1024
+WORKPLACE = ".geoip-"
 LARGEST = 4 * 1024**3
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -86,10 +88,10 @@ def update(source: Source, edition: str, folder: Path) -> Database | None:
     Raises NotFetched, NotTheDatabase, NoReader.
     """
     target = folder / f"{edition}.mmdb"
-    with tempfile.TemporaryDirectory(prefix=".geoip-", dir=folder) as name:
+    clear_away(folder)
+    with tempfile.TemporaryDirectory(prefix=WORKPLACE, dir=folder) as name:
         workplace = Path(name)
-        since = datetime.fromtimestamp(target.stat().st_mtime, UTC) if target.is_file() else None
-        fetched = fetch(source, source.address(edition, "tar.gz"), workplace / "archive", since=since)
+        fetched = fetch(source, source.address(edition, "tar.gz"), workplace / "archive", since=age_of(target, edition))
         if fetched is None:
             return None
         require_checksum(source, edition, fetched)
@@ -98,6 +100,22 @@ def update(source: Source, edition: str, folder: Path) -> Database | None:
         require_no_older(database, target, edition)
         put_in_place(workplace / "database", target, fetched.modified)
     return database
+
+
+def clear_away(folder: Path) -> None:
+    """Remove what runs left that were killed."""
+    for left in folder.glob(f"{WORKPLACE}*"):
+        if time.time() - left.lstat().st_mtime > 86400:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def age_of(target: Path, edition: str) -> datetime | None:
+    """When the server last changed what is in place; None for what is not there, or no use. Raises NoReader."""
+    try:
+        examine(target, edition)
+    except (NotTheDatabase, OSError):
+        return None
+    return datetime.fromtimestamp(target.stat().st_mtime, UTC)
 
 
 def put_in_place(database: Path, target: Path, modified: datetime) -> None:

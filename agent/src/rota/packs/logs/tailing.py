@@ -92,7 +92,7 @@ def logs(pattern: str, *, archive_folder: str = "") -> list[Log]:
     for folder in folders:
         try:
             found += plain_logs(folder, name)
-            found += [log for each in packed_folders(folder, archive_folder) for log in members(each, name)]
+            found += [log for each in archives_in(folder, archive_folder) for log in members(each, name)]
         except OSError as error:
             raise CannotRead(f"{folder}: {error.strerror}") from error
     return sorted(found, key=lambda log: (log.modified, log.name))
@@ -112,9 +112,14 @@ def plain_logs(folder: Path, pattern: str) -> Iterator[Log]:
                     yield Log(Path(entry.path), f"{status.st_dev}:{status.st_ino}", status.st_size, status.st_mtime)
 
 
-def packed_folders(folder: Path, name: str) -> Iterator[Path]:
-    if name and (folder / name).is_dir():
-        yield from sorted((folder / name).glob("*.zip"))
+def archives_in(folder: Path, name: str) -> Iterator[Path]:
+    if not name:
+        return
+    try:
+        found = sorted((folder / name).iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    yield from (each for each in found if each.suffix == ".zip")
 
 
 def members(archive: Path, pattern: str) -> Iterator[Log]:

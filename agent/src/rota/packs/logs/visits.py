@@ -3,9 +3,11 @@
 import ipaddress
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
@@ -308,8 +310,8 @@ def work_on(desk: Desk, tell: Tell, *, now: datetime, with_today: bool) -> int:
     content = state.read(desk.memory)
     marks, unbuilt = state.marks_of(content), set(content.get("unbuilt", ()))
     total = 0
-    with tempfile.TemporaryDirectory(dir=desk.folder) as workplace:
-        for day in days(desk, marks, Path(workplace), now=now, with_today=with_today):
+    with workplace(desk.folder) as place:
+        for day in days(desk, marks, place, now=now, with_today=with_today):
             if day.lines:
                 tell(f"{desk.site.name} {day.date}", "counted", count(desk, day))
                 unbuilt.add(day.month)
@@ -324,6 +326,18 @@ def work_on(desk: Desk, tell: Tell, *, now: datetime, with_today: bool) -> int:
     return total
 
 
+@contextmanager
+def workplace(folder: Path) -> Iterator[Path]:
+    """The place where a day's lines lie; always the same one, so that a run that was killed leaves no second."""
+    place = folder / "work"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
 def count(desk: Desk, day: Day) -> str:
     said = [f"{day.lines} lines"]
     if "awstats" in desk.programs:
@@ -336,7 +350,7 @@ def count(desk: Desk, day: Day) -> str:
 def foresee(desk: Desk, *, now: datetime, with_today: bool) -> Iterator[tuple[str, int]]:
     """The days that would be worked on, with how many requests each has. Changes nothing."""
     marks = state.marks_of(state.read(desk.memory))
-    with tempfile.TemporaryDirectory() as workplace:
-        for day in days(desk, marks, Path(workplace), now=now, with_today=with_today):
+    with tempfile.TemporaryDirectory() as place:
+        for day in days(desk, marks, Path(place), now=now, with_today=with_today):
             if day.lines:
                 yield day.date, day.lines
