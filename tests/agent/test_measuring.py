@@ -23,7 +23,8 @@ from rota.core.exposition import FAMILIES, Measured, render
 from rota.core.history import Standing, follow
 from rota.core.objective import Objective
 from rota.core.pause import Pause
-from rota.core.rules import rule_file
+from rota.core.rule import Rule
+from rota.core.rules import rule_file, task_rules
 from rota.core.status import Environment
 from rota.core.task import Task
 from tests.agent.test_history import missed, run_at
@@ -269,10 +270,10 @@ CASES: dict[str, tuple[Mapping[str, str], str, set[str]]] = {
         "90m",
         set(),
     ),
-    "it was slow": ({'rota_task_last_run_duration_seconds{task="export"}': "151x150"}, "1h", {"RotaTaskSlow"}),
+    "it was slow": ({'rota_task_last_run_duration_seconds{task="export"}': "251x150"}, "1h", {"RotaTaskSlow"}),
     "it was slow for one that takes no time": (
         {
-            'rota_task_last_run_duration_seconds{task="export"}': "20x150",
+            'rota_task_last_run_duration_seconds{task="export"}': "50x150",
             'rota_task_usual_duration_seconds{task="export"}': "1x150",
         },
         "1h",
@@ -385,3 +386,11 @@ def test_only_what_is_wanted_of_a_task_has_rules(host: Host) -> None:
     assert isinstance(groups, list)
     named = [rule["alert"] for rule in groups[1]["rules"] if "by_hand" in rule["expr"]]
     assert named == ["RotaTaskFailing", "RotaTaskSlow"]
+
+
+def test_what_a_task_says_of_its_alerts_holds_for_its_rules(host: Host) -> None:
+    patient, urgent = replace(EXPORT, alert=Rule(pace=0.0)), replace(EXPORT, alert=Rule(pace=2.0, urgent=True))
+    assert "RotaTaskSlow" not in [rule["alert"] for rule in task_rules(patient, host.catalogue.agent)]
+    rules = {str(rule["alert"]): rule for rule in task_rules(urgent, host.catalogue.agent)}
+    assert " > 2 * " in str(rules["RotaTaskSlow"]["expr"])
+    assert "'severity': 'critical'" in str(rules["RotaTaskFailing"]["labels"])

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from rota.core.catalogue import Agent, Catalogue
+from rota.core.incident import LEAST_DIFFERENCE
 from rota.core.objective import percent
 from rota.core.quantities import show_duration
 from rota.core.task import Task
@@ -14,10 +15,6 @@ Rule = dict[str, object]
 SILENT = timedelta(minutes=15)
 """After so long without a look the agent is silent; it looks every two minutes."""
 UNSHIPPED = timedelta(hours=1)
-SLOWER = 3
-"""How many times as long as usual a run takes that is slow,"""
-AT_LEAST = timedelta(seconds=30)
-"""and how much longer at least."""
 BURNT = 0.25
 """Which part of an error budget may be spent in a day."""
 
@@ -86,15 +83,16 @@ def task_rules(task: Task, agent: Agent) -> Iterator[Rule]:
             summary=f"{name} did not run on {host}",
             description=f"It should have run {{{{ $value | humanizeDuration }}}} ago. On the host: rota plan {name}",
         )
-    yield rule(
-        "RotaTaskSlow",
-        confined(slow(task), agent),
-        agent,
-        task,
-        summary=f"{name} was slow on {host}",
-        description=f"It took {{{{ $value | humanizeDuration }}}}, more than {SLOWER} times as long as usual. "
-        f"On the host: rota show {name}",
-    )
+    if pace := agent.alerting.pace_of(task.alert):
+        yield rule(
+            "RotaTaskSlow",
+            confined(slow(task, pace), agent),
+            agent,
+            task,
+            summary=f"{name} was slow on {host}",
+            description=f"It took {{{{ $value | humanizeDuration }}}}, more than {pace:g} times as long as usual. "
+            f"On the host: rota show {name}",
+        )
     yield from objective_rules(task, agent)
 
 
@@ -133,9 +131,9 @@ def objective_rules(task: Task, agent: Agent) -> Iterator[Rule]:
         )
 
 
-def slow(task: Task) -> str:
+def slow(task: Task, pace: float) -> str:
     took, usual = of("rota_task_last_run_duration_seconds", task), of("rota_task_usual_duration_seconds", task)
-    return f"{took} > {SLOWER} * {usual} and {took} - {usual} > {whole(AT_LEAST)}"
+    return f"{took} > {pace:g} * {usual} and {took} - {usual} > {LEAST_DIFFERENCE:g}"
 
 
 def of(metric: str, task: Task) -> str:
@@ -164,8 +162,9 @@ def rule(
     summary: str,
     description: str,
     wait: str = "",
-    severity: str = "warning",
+    severity: str = "",
 ) -> Rule:
+    severity = severity or ("critical" if task and task.alert.urgent else "warning")
     labels = {"severity": severity, "host": agent.host, "environment": agent.environment.value}
     return (
         {"alert": name, "expr": expression}
