@@ -1,14 +1,18 @@
 """Laws of the catalogue: what is accepted, and what every refusal says."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from rota import catalogue
 from rota.catalogue import BadConfiguration, discover, load
+from rota.core import fields
 from rota.core.catalogue import Catalogue, UnknownTask
 from rota.core.fields import FIELDS
 from rota.core.task import CatchUp, Network
+from tests.agent.reaching import lines_that_complain, reached, told
 
 PACKS = discover()
 COMMAND = "command: [/bin/true], description: Do nothing"
@@ -89,57 +93,77 @@ def test_a_task_of_other_environments_is_there_and_does_not_run_by_itself(
     assert (bool(task.schedule), bool(task.watch)) == (is_armed, is_armed)
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("taks: {}", "unknown key 'taks', did you mean 'tasks'?"),
-        ("tasks: [a]", "key tasks: it is ['a']; it must be a mapping"),
-        ("- a", "must be a mapping of agent, tasks"),
-        ("tasks: {a: {}, a: {}}", "the key 'a' is written twice"),
-        ("tasks: {", "while parsing"),
-        ("tasks: {Bad-Name: {}}", "the task 'Bad-Name' must be a lower-case word"),
-        ("tasks: {t: 3}", "task t: it is 3; it must be a mapping"),
-        (f"tasks: {{t: {{{COMMAND}, timout: 3}}}}", "task t: unknown key 'timout', did you mean 'timeout'?"),
-        (f"tasks: {{t: {{{COMMAND}, timeout: soon}}}}", "timeout is 'soon'; it must be a duration like 90s"),
-        (f"tasks: {{t: {{{COMMAND}, memory: lots}}}}", "memory is 'lots'; it must be a size in bytes like 512M"),
-        (f"tasks: {{t: {{{COMMAND}, network: wide}}}}", "network is 'wide'; it must be one of none, local, any"),
-        (f"tasks: {{t: {{{COMMAND}, write: [x]}}}}", "write is ['x']; it must be a list of whole paths"),
-        (f'tasks: {{t: {{{COMMAND}, write: ["/a\\nUser=root"]}}}}', "it must be a list of whole paths"),
-        (f"tasks: {{t: {{{COMMAND}, credentials: [a/b]}}}}", "the name of a file in /etc/rota/credentials"),
-        (f"tasks: {{t: {{{COMMAND}, service: {{x: y}}}}}}", "it must be a mapping of systemd directives"),
-        (f"tasks: {{t: {{{COMMAND}, enabled: 1}}}}", "it must be true or false"),
-        ("tasks: {t: {command: rm -rf x, description: d}}", "no shell splits a text into words"),
-        ("tasks: {t: {command: [rm], description: d}}", "the program's whole path"),
-        ("tasks: {t: {command: [/bin/true]}}", "description is missing"),
-        (f"tasks: {{t: {{{COMMAND}, task: logs.check_host}}}}", "both task and command"),
-        (f"tasks: {{t: {{{COMMAND}, settings: {{a: 1}}}}}}", "settings are for a pack's task"),
-        ("tasks: {chek_host: }", "no pack has a task of this name, did you mean 'check_host'?"),
-        ("tasks: {t: {task: logs.chek_host}}", "task is 'logs.chek_host', did you mean 'logs.check_host'?"),
-        (f"tasks: {{t: {{{COMMAND}, schedule: '02:10'}}}}", "schedule '02:10' has no time zone; add zone:"),
-        (f"tasks: {{t: {{{COMMAND}, schedule: '02:10', zone: Mars/Base}}}}", "zone is 'Mars/Base'"),
-        (f"tasks: {{t: {{{COMMAND}, schedule: '02:10 UTC', zone: UTC}}}}", "names a zone, and so does zone"),
-        (f"tasks: {{t: {{{COMMAND}, schedule: '02:10 UTC'}}}}", "catch_up is missing"),
-        (f"tasks: {{t: {{{COMMAND}, schedule: 'Mo 02:10 UTC', catch_up: none}}}}", "schedule is 'Mo 02:10 UTC': 'Mo'"),
-        (f"tasks: {{t: {{{COMMAND}, schedule: '02:10 UTC', every: 6h}}}}", "both schedule and every"),
-        (f"tasks: {{t: {{{COMMAND}, every: 30s}}}}", "every is '30s'; it must be a duration of a minute at least"),
-        (f"tasks: {{t: {{{COMMAND}, every: 6h, dst: skip}}}}", "dst says how to treat slots; without a schedule"),
-        (f"tasks: {{t: {{{COMMAND}, only: [Mon]}}}}", "only says how to treat slots; without a schedule"),
-        (f"tasks: {{t: {{{COMMAND}, dst: twice}}}}", "dst is 'twice'; it must be one of run_once, skip, both"),
-        (f"tasks: {{t: {{{COMMAND}, except: [Xmas]}}}}", "a list, and 'Xmas' in it a day (2026-12-25"),
-        (f"tasks: {{t: {{{COMMAND}, except: /none.ics, {DAILY}}}}}", "except: /none.ics: No such file"),
-        (f"tasks: {{t: {{{COMMAND}, environments: [live]}}}}", "one of development, staging, production, backup, or a"),
-        (f"tasks: {{t: {{{COMMAND}, watch: in}}}}", "watch is 'in'; it must be a list of whole paths"),
-        (f"tasks: {{t: {{{COMMAND}, io_weight: 0}}}}", "io_weight is 0; it must be a whole number from 1 to 10000"),
-        ("tasks: {compress_old_logs: }", "the setting 'folders' is missing; it must be a list; each entry is a"),
-        ("tasks: {compress_old_logs: {settings: {folders: [x]}}}", "the setting 'folders[0]' is 'x'; it must be a"),
-        ("tasks: {compress_old_logs: {settings: {folder: []}}}", "unknown setting 'folder', did you mean 'folders'?"),
-        ("tasks: {check_host: {settings: {clock: 1}}}", "the setting 'clock' is 1; it must be true or false"),
-        ("agent: {hots: a}", "agent: unknown key 'hots', did you mean 'host'?"),
-        ("agent: {environment: stagin}", "environment is 'stagin', did you mean 'staging'?"),
-        ("agent: {diary: x}", "diary is 'x'; it must be a mapping with url and certificate"),
-        ("agent: {diary: {url: 'http://diary.example'}}", "it must begin with https://"),
-    ],
-)  # fmt: skip
+MISTAKES = [
+    ("taks: {}", "unknown key 'taks', did you mean 'tasks'?"),
+    ("tasks: [a]", "key tasks: it is ['a']; it must be a mapping"),
+    ("- a", "must be a mapping of agent, tasks"),
+    ("tasks: {a: {}, a: {}}", "the key 'a' is written twice"),
+    ("tasks: {", "while parsing"),
+    ("tasks: {Bad-Name: {}}", "the task 'Bad-Name' must be a lower-case word"),
+    ("tasks: {t: 3}", "task t: it is 3; it must be a mapping"),
+    (f"tasks: {{t: {{{COMMAND}, timout: 3}}}}", "task t: unknown key 'timout', did you mean 'timeout'?"),
+    (f"tasks: {{t: {{{COMMAND}, timeout: soon}}}}", "timeout is 'soon'; it must be a duration like 90s"),
+    (f"tasks: {{t: {{{COMMAND}, memory: lots}}}}", "memory is 'lots'; it must be a size in bytes like 512M"),
+    (f"tasks: {{t: {{{COMMAND}, network: wide}}}}", "network is 'wide'; it must be one of none, local, any"),
+    (f"tasks: {{t: {{{COMMAND}, write: [x]}}}}", "write is ['x']; it must be a list of whole paths"),
+    (f'tasks: {{t: {{{COMMAND}, write: ["/a\\nUser=root"]}}}}', "it must be a list of whole paths"),
+    (f"tasks: {{t: {{{COMMAND}, credentials: [a/b]}}}}", "the name of a file in /etc/rota/credentials"),
+    (f"tasks: {{t: {{{COMMAND}, service: {{x: y}}}}}}", "it must be a mapping of systemd directives"),
+    (f"tasks: {{t: {{{COMMAND}, enabled: 1}}}}", "it must be true or false"),
+    ("tasks: {t: {command: rm -rf x, description: d}}", "no shell splits a text into words"),
+    ("tasks: {t: {command: [rm], description: d}}", "the program's whole path"),
+    ("tasks: {t: {command: [/bin/true]}}", "description is missing"),
+    (f"tasks: {{t: {{{COMMAND}, task: logs.check_host}}}}", "both task and command"),
+    (f"tasks: {{t: {{{COMMAND}, settings: {{a: 1}}}}}}", "settings are for a pack's task"),
+    ("tasks: {chek_host: }", "no pack has a task of this name, did you mean 'check_host'?"),
+    ("tasks: {t: {task: logs.chek_host}}", "task is 'logs.chek_host', did you mean 'logs.check_host'?"),
+    (f"tasks: {{t: {{{COMMAND}, schedule: '02:10'}}}}", "schedule '02:10' has no time zone; add zone:"),
+    (f"tasks: {{t: {{{COMMAND}, schedule: '02:10', zone: Mars/Base}}}}", "zone is 'Mars/Base'"),
+    (f"tasks: {{t: {{{COMMAND}, schedule: '02:10 UTC', zone: UTC}}}}", "names a zone, and so does zone"),
+    (f"tasks: {{t: {{{COMMAND}, schedule: '02:10 UTC'}}}}", "catch_up is missing"),
+    (f"tasks: {{t: {{{COMMAND}, schedule: 'Mo 02:10 UTC', catch_up: none}}}}", "schedule is 'Mo 02:10 UTC': 'Mo'"),
+    (f"tasks: {{t: {{{COMMAND}, schedule: '02:10 UTC', every: 6h}}}}", "both schedule and every"),
+    (f"tasks: {{t: {{{COMMAND}, every: 30s}}}}", "every is '30s'; it must be a duration of a minute at least"),
+    (f"tasks: {{t: {{{COMMAND}, every: 6h, dst: skip}}}}", "dst says how to treat slots; without a schedule"),
+    (f"tasks: {{t: {{{COMMAND}, only: [Mon]}}}}", "only says how to treat slots; without a schedule"),
+    (f"tasks: {{t: {{{COMMAND}, dst: twice}}}}", "dst is 'twice'; it must be one of run_once, skip, both"),
+    (f"tasks: {{t: {{{COMMAND}, except: [Xmas]}}}}", "a list, and 'Xmas' in it a day (2026-12-25"),
+    (f"tasks: {{t: {{{COMMAND}, except: /none.ics, {DAILY}}}}}", "except: /none.ics: No such file"),
+    (f"tasks: {{t: {{{COMMAND}, environments: [live]}}}}", "one of development, staging, production, backup, or a"),
+    (f"tasks: {{t: {{{COMMAND}, watch: in}}}}", "watch is 'in'; it must be a list of whole paths"),
+    (f"tasks: {{t: {{{COMMAND}, io_weight: 0}}}}", "io_weight is 0; it must be a whole number from 1 to 10000"),
+    ("tasks: {compress_old_logs: }", "the setting 'folders' is missing; it must be a list; each entry is a"),
+    ("tasks: {compress_old_logs: {settings: {folders: [x]}}}", "the setting 'folders[0]' is 'x'; it must be a"),
+    ("tasks: {compress_old_logs: {settings: {folder: []}}}", "unknown setting 'folder', did you mean 'folders'?"),
+    ("tasks: {check_host: {settings: {clock: 1}}}", "the setting 'clock' is 1; it must be true or false"),
+    (f"tasks: {{t: {{{COMMAND}, description: 3}}}}", "the key 'description' is written twice"),
+    ("tasks: {t: {command: [/bin/true], description: 3}}", "description is 3; it must be a line of text"),
+    (f"tasks: {{t: {{{COMMAND}, schedule: [], zone: UTC}}}}", "schedule is []; it must be a text or a list of texts"),
+    ("tasks: {t: {command: [], description: d}}", "command is []; it must be a list like [/usr/bin/program, argument]"),
+    ('tasks: {t: {command: [/bin/true, "a\\nb"], description: d}}', "it must be a list of arguments without line"),
+    (f"tasks: {{t: {{{COMMAND}, groups: adm}}}}", "groups is 'adm'; it must be a list; each entry is a group of the"),
+    (f"tasks: {{t: {{{COMMAND}, dry_run: yes}}}}", "dry_run is True; it must be a list of words, like [--dry-run]"),
+    (f"tasks: {{t: {{{COMMAND}, items: [a, a]}}}}", "items is ['a', 'a']; it must be a list of different names"),
+    (f"tasks: {{t: {{{COMMAND}, environment: {{A: [1]}}}}}}", "UPPER_CASE names, each with one line of text"),
+    (f"tasks: {{t: {{{COMMAND}, exposure: 11}}}}", "exposure is 11; it must be a number up to 10, as systemd-analyze"),
+    ("tasks: {check_host: {settings: [a]}}", "settings is ['a']; it must be a mapping of settings"),
+    (f"tasks: {{t: {{{COMMAND}, parameters: [full]}}}}", "parameters: of a command it must be a mapping by name"),
+    (f"tasks: {{t: {{{COMMAND}, parameters: {{x: {{type: odd}}}}}}}}", "task t: parameters: x: type is 'odd'"),
+    ("tasks: {check_host: {parameters: {x: {type: text}}}}", "parameters: of a pack's task it must be a list of its"),
+    ("tasks: {check_host: {parameters: [clok]}}", "task check_host: parameters: "),
+    ("tasks: {check_host: {dry_run: [--dry]}}", "dry_run: a pack's function has a setting of that name, or cannot"),
+    ("agent: {alert: x}", "agent: alert is 'x'; it must be a mapping of "),
+    ("agent: {alert: {port: 0}}", "agent: alert: "),
+    ("agent: {keep: x}", "agent: keep is 'x'; it must be a mapping of "),
+    ("agent: {keep: {age: soon}}", "agent: keep: "),
+    ("agent: {hots: a}", "agent: unknown key 'hots', did you mean 'host'?"),
+    ("agent: {environment: stagin}", "environment is 'stagin', did you mean 'staging'?"),
+    ("agent: {diary: x}", "diary is 'x'; it must be a mapping with url and certificate"),
+    ("agent: {diary: {url: 'http://diary.example'}}", "it must begin with https://"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "expected"), MISTAKES)
 def test_a_mistake_is_refused_with_file_task_key_value_and_what_is_right(
     tmp_path: Path, text: str, expected: str
 ) -> None:
@@ -147,6 +171,21 @@ def test_a_mistake_is_refused_with_file_task_key_value_and_what_is_right(
     assert said.startswith("The configuration cannot be used: ")
     assert str(tmp_path / "tasks.yml") in said
     assert expected in said
+
+
+@pytest.mark.parametrize("module", [catalogue, fields])
+def test_every_refusal_is_among_these_mistakes(tmp_path: Path, module: ModuleType) -> None:
+    file = Path(module.__file__ or "")
+    with reached(file) as lines:
+        for text, _ in MISTAKES:
+            refusal(tmp_path, tasks=text)
+        (tmp_path / "tasks.yml").unlink()
+        (tmp_path / "folder.yml").mkdir()
+        assert "folder.yml: Is a directory" in refusal(tmp_path)
+        with pytest.raises(ValueError, match="the setting 'since' is 'soon'; it must be a date like 2026-01-31"):
+            catalogue.convert("since", "soon", date)
+    missing = lines_that_complain(file, "BadConfiguration", "ValueError") - lines
+    assert told(file, missing) == []
 
 
 def test_an_unknown_task_is_told_with_those_there_are(tmp_path: Path) -> None:

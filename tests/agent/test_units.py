@@ -357,18 +357,3 @@ def test_every_packs_task_compiles_to_a_unit_under_its_line(tmp_path: Path, name
     unit.write_text(units.compile_service(found.task("it"), AGENT, HOST, package=Path("/x")))
     assert systemd.complaints(systemd.verify_command([unit])) == []
     assert checks.exposure_of(unit) <= found.task("it").exposure
-
-
-@needs_systemd
-def test_a_check_finds_what_would_go_wrong(tmp_path: Path) -> None:
-    wrong = replace(
-        FULL,
-        command=("/no/such",),
-        credentials=("no_such",),
-        user="nobody_at_all",
-        service={"ProtectSystem": "no", "Wrong": "1", "CapabilityBoundingSet": "CAP_SYS_ADMIN"},
-    )
-    wanted = ("command:", "credentials:", "user:", "'Wrong'", "exposure")
-    problems = list(checks.find_problems(catalogue(wrong), HOST, compiled(wrong)))
-    for each in wanted:
-        assert any(each in problem for problem in problems), (each, problems)

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import py_compile
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from rota.adapters import systemd
 from rota.adapters.diary import Diary, DiaryRefused
 from rota.adapters.reconciling import read_boot, reconcile
 from rota.adapters.shipping import ship
+from rota.catalogue import discover, origins
 from rota.cli.finding import PACKAGE, compile_units, find_catalogue, find_places, find_spool, holding
 from rota.cli.parsing import command
 from rota.cli.printing import local, print_json, print_table
@@ -36,7 +38,13 @@ def add_commands(commands: "Commands") -> None:
     sync.add_argument("--check", action="store_true", help="change nothing")
     sync.add_argument("--diff", action="store_true", help="show the differences")
     sync.add_argument("--json", action="store_true", help="print what changed as JSON")
-    command(commands, "check", check_catalogue, "Look for mistakes in the catalogue and its units.")
+    check = command(commands, "check", check_catalogue, "Look for mistakes in the catalogue and its units.")
+    check.add_argument("--json", action="store_true", help="print the problems as JSON")
+    check.add_argument(
+        "--elsewhere",
+        action="store_true",
+        help="leave out what only the host can tell: programs, users, files, secrets",
+    )
     command(commands, "ship", ship_records, "Send finished runs to the diary.")
     alerts = command(commands, "alert", alert_people, "Tell the people of tasks that fail or have recovered.")
     alerts.add_argument("task", nargs="?", help="the task whose unit failed, as systemd's OnFailure= gives it")
@@ -96,12 +104,27 @@ def compile_runner() -> None:
 def check_catalogue(options: argparse.Namespace) -> None:
     places = find_places(options)
     catalogue = find_catalogue(places)
-    problems = list(checks.find_problems(catalogue, places, compile_units(catalogue, places)))
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    if problems:
-        raise ProblemsFound(f"{len(problems)} in {places.configuration}")
-    print(f"{len(catalogue.tasks)} tasks, no problems.")
+    units = compile_units(catalogue, places)
+    now = datetime.now(UTC)
+    found = list(checks.find_problems(catalogue, places, units, now=now, is_elsewhere=options.elsewhere))
+    files = {problem: file_of(problem, places) for problem in found}
+    if options.json:
+        said = [asdict(problem) | {"file": files[problem]} for problem in found]
+        print_json({"tasks": len(catalogue.tasks), "problems": said})
+    else:
+        for problem in found:
+            print(f"{files[problem]}: {problem.text}", file=sys.stderr)
+    if found:
+        raise ProblemsFound(f"{len(found)} in {places.configuration}")
+    if not options.json:
+        print(f"{len(catalogue.tasks)} tasks, no problems.")
+
+
+def file_of(problem: checks.Problem, places: Places) -> str:
+    """The file in which the field stands, or else the first that names the task, or the folder of all."""
+    said = origins(places.configuration, problem.task, discover()) if problem.task else {}
+    files = [said.get(problem.key, ""), *said.values(), str(places.configuration)]
+    return next(file for file in files if file.startswith("/"))
 
 
 def ship_records(options: argparse.Namespace) -> None:

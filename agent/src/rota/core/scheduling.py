@@ -1,0 +1,97 @@
+"""What is wrong with schedules: slots that never come, that daylight saving moves, or at which too much begins."""
+
+import heapq
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import chain, combinations, groupby, islice, pairwise
+from zoneinfo import ZoneInfo
+
+from rota.core.calendar import Calendar, parse
+from rota.core.schedule import SECOND, Shift, schedule_of, shifts_of
+from rota.core.task import Task
+
+COMING = timedelta(days=5 * 366)
+"""How far ahead shifts of clocks are looked for."""
+YEAR = timedelta(days=366)
+MOST = 20_000
+"""How many slots of a task are compared with another's: enough for one every half an hour."""
+AT = "%Y-%m-%d %H:%M"
+
+
+def problems_of(tasks: Iterable[Task], now: datetime) -> Iterator[tuple[str, str, str]]:
+    """Task, field, and what is wrong with it and what would be right."""
+    scheduled = [task for task in tasks if task.schedule]
+    for task in scheduled:
+        for said in chain(never(task, now), windows(task, now)):
+            yield task.name, "schedule", said
+        if task.dst is None:
+            yield from ((task.name, "dst", said) for said in shifted(task, now))
+    for one, other in combinations([task for task in scheduled if task.heavy], 2):
+        yield from ((one.name, "heavy", said) for said in together(one, other, now))
+
+
+def calendars_of(task: Task) -> list[tuple[str, Calendar]]:
+    """The expressions of a task's schedule, each with its meaning."""
+    return [(expression, parse(expression, task.zone or "UTC")) for expression in task.schedule]
+
+
+def never(task: Task, now: datetime) -> Iterator[str]:
+    for expression, calendar in calendars_of(task):
+        if calendar.after(now) is None:
+            yield f"{expression!r} names no moment from now on; take it away, or let it name one"
+
+
+def windows(task: Task, now: datetime) -> Iterator[str]:
+    """Whether only and except leave anything of the coming year."""
+    schedule = schedule_of(task)
+    if schedule is None or not (task.only or task.excepted):
+        return
+    barred = ""
+    for slot in schedule.slots(now, now + YEAR):
+        if not slot.barred:
+            return
+        barred = slot.barred
+    if barred:
+        yield f"only and except leave no slot of the coming year ({barred}); widen them, or move the schedule"
+
+
+def shifted(task: Task, now: datetime) -> Iterator[str]:
+    """The first time of each expression that clocks leave out or repeat, where the task does not say what then."""
+    right = "say dst: run_once, skip or both (docs/tasks.md), or take UTC, or an hour that no shift of clocks touches"
+    for expression, calendar in calendars_of(task):
+        walls = replace(calendar, zone=ZoneInfo("UTC"))
+        for shift in shifts_of(calendar.zone, now, now + COMING):
+            wall = touched(walls, shift)
+            if wall and shift.moment > now:
+                what = "does not exist" if shift.after > shift.before else "comes twice"
+                yield f"{expression!r}: {wall:%H:%M} {what} on {wall:%Y-%m-%d} in {calendar.zone}; {right}"
+                break
+
+
+def touched(walls: Calendar, shift: Shift) -> datetime | None:
+    """The first time of these that this shift leaves out or repeats."""
+    ends = sorted((shift.moment + shift.before, shift.moment + shift.after))
+    found = walls.after(ends[0] - SECOND)
+    return found if found and found < ends[1] else None
+
+
+def together(one: Task, other: Task, now: datetime) -> Iterator[str]:
+    """The first minute of the coming year in which both begin. Where one waits for the other's lock they do not."""
+    if one.lock_name == other.lock_name and one.lock_wait and other.lock_wait:
+        return
+    both = heapq.merge(minutes(one, now), minutes(other, now))
+    shared = next((minute for minute, following in pairwise(both) if minute == following), None)
+    if shared:
+        yield (
+            f"{one.name} and {other.name} both begin at {shared:{AT}} UTC, and both are heavy; "
+            "move one of them, or give both the same lock and a lock_wait"
+        )
+
+
+def minutes(task: Task, now: datetime) -> Iterator[datetime]:
+    """The different minutes of the coming year in which the task begins, in order."""
+    schedule = schedule_of(task)
+    slots = schedule.slots(now.astimezone(UTC), now + YEAR) if schedule else iter(())
+    going = (slot.moment.replace(second=0) for slot in islice(slots, MOST) if not slot.barred)
+    return (minute for minute, _ in groupby(going))
