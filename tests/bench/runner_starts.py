@@ -8,12 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import rota
 from rota.adapters.spool import Spool
 from rota.core.catalogue import Agent
 from rota.core.places import on_host
+from rota.core.plan import Plan, Planned, write_plan
 from rota.core.status import Environment
 from rota.core.task import Task
 from rota.units import PYTHON, runner_arguments, runner_command
@@ -46,8 +48,13 @@ def runner(folder: Path, *work: str, task: str = "bench") -> list[str]:
 
 
 def make_spool(folder: Path) -> Spool:
+    """The spool, and what else a run finds on a host: a folder for locks, and the plan of the task `bench`."""
     places = on_host(folder)
     places.locks.mkdir(parents=True, exist_ok=True)
+    places.plans.mkdir(parents=True, exist_ok=True)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    hours = (yesterday + timedelta(hours=number) for number in range(7 * 24))
+    places.plan("bench").write_text(write_plan(Plan(slots=tuple(map(Planned, hours)))))
     spool = Spool(places.spool, places.spare)
     spool.make()
     return spool
