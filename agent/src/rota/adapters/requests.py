@@ -47,6 +47,7 @@ class Requests:
         self.folder.mkdir(parents=True, exist_ok=True)
         beside = self.folder / f".{asked.name}.new"
         write_through(beside, json.dumps(asdict(asked), default=datetime.isoformat) + "\n")
+        beside.chmod(0o644)
         try:
             self.path(asked).hardlink_to(beside)
         finally:

@@ -31,7 +31,7 @@ from rota.starting import who_asks
 if TYPE_CHECKING:
     from rota.cli.parsing import Commands
 
-DAY = timedelta(days=1)
+SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 MOST_LISTED = 5_000
 LONGEST_REASON = 200
 
@@ -185,7 +185,7 @@ def unanswered_lines(
         if since <= slot.moment <= until and slot.moment not in told:
             yield Line(task=task.name, slot=slot.moment, status="due", reason=slot.reason)
     schedule = schedule_here(task, catalogue.agent)
-    coming = planned(schedule, pause, max(now, since), until) if schedule else iter(())
+    coming = planned(schedule, pause, max(now, since - SECOND), until) if schedule else iter(())
     for slot in itertools.islice(coming, MOST_LISTED * 10):
         yield Line(
             task=task.name, slot=slot.moment, status="will be skipped" if slot.reason else "planned", reason=slot.reason
