@@ -1,9 +1,11 @@
 """Laws of how a task looks: what needs somebody, what comes next, and since when it is overdue."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from rota.core.history import Ended, Standing
+from rota.core.history import Days, Ended, Standing, Tally
 from rota.core.incident import Incident
+from rota.core.objective import Objective
 from rota.core.outlook import Concern, Known, Outlook, look
 from rota.core.pause import Pause
 from rota.core.plan import Plan, Planned
@@ -39,6 +41,17 @@ def test_a_task_that_failed_or_was_lost_needs_somebody() -> None:
 def test_a_success_that_is_suspicious_needs_somebody() -> None:
     outlook = seen(Known(standing=ended(), unexpected=("rows is 0",)))
     assert (outlook.why, outlook.result) == (("needs analysis",), "succeeded, but rows is 0")
+
+
+def test_a_task_that_misses_its_objective_needs_somebody() -> None:
+    fresh = Objective(fresh=2 * HOUR)
+    assert seen(Known(standing=ended()), objective=fresh).why == ()
+    assert seen(Known(standing=ended(ago=3 * HOUR)), objective=fresh).why == ("stale",)
+    pause = Pause(since=NOW - HOUR, until=None, by="anna")
+    assert seen(Known(standing=ended(ago=3 * HOUR), pause=pause), objective=fresh).why == ()
+    standing = replace(ended(), days=Days().add(NOW.toordinal(), Tally(succeeded=9, failed=1)))
+    assert seen(Known(standing=standing), objective=Objective(success=0.9)).why == ()
+    assert seen(Known(standing=standing), objective=Objective(success=0.95)).why == ("error budget spent",)
 
 
 def test_an_open_incident_needs_somebody_and_one_that_is_over_does_not() -> None:

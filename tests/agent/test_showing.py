@@ -129,6 +129,17 @@ def test_the_status_as_json_is_one_mapping(rota: Rota, places: Places, spool: Sp
     assert datetime.fromisoformat(fine["next"]) == NOW + 5 * MINUTE
 
 
+def test_an_objective_is_shown_with_what_is_left_of_it(rota: Rota, places: Places, spool: Spool) -> None:
+    wanted = {"tasks": {"fine": {"objective": {"success": "50%", "fresh": "1d"}}}}
+    (places.configuration / "zz.yml").write_text(json.dumps(wanted))
+    for status in ("succeeded", "succeeded", "succeeded", "failed", "succeeded"):
+        keep(spool, "fine", status=status)
+    note = "fine: 80% of 5 runs in 30 days (50% wanted), 60% of the error budget left; succeeded "
+    assert [line for line in rota("status").splitlines() if line.startswith(note)]
+    [fine] = [each for each in json.loads(rota("status", "--json"))["tasks"] if each["task"] == "fine"]
+    assert {"success_ratio": 0.8, "success": 0.5, "fresh": 86400, "attained": True}.items() <= fine["objective"].items()
+
+
 def test_an_overdue_task_says_since_when(rota: Rota, places: Places) -> None:
     Plans(places.plans).make()
     Plans(places.plans).store("fine", Plan(slots=(Planned(NOW - 60 * MINUTE),)))

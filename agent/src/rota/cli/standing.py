@@ -21,6 +21,7 @@ from rota.core.expectation import Expectation
 from rota.core.history import Ended, Standing
 from rota.core.identifier import first_identifier
 from rota.core.incident import Incident
+from rota.core.objective import Attainment
 from rota.core.outlook import Concern, Known, Outlook, look
 from rota.core.pause import Pause
 from rota.core.places import Places
@@ -61,7 +62,12 @@ def show_status(options: argparse.Namespace) -> int:
     places = find_places(options)
     catalogue = find_catalogue(places)
     outlooks = sorted(look_at_all(places, catalogue, now), key=lambda each: (each.concern, each.task))
-    notes = [*pause_notes(outlooks), *catch_up_notes(outlooks), *alerting.describe(places, catalogue, now)]
+    notes = [
+        *pause_notes(outlooks),
+        *catch_up_notes(outlooks),
+        *objective_notes(outlooks),
+        *alerting.describe(places, catalogue, now),
+    ]
     needing = sum(each.concern is Concern.NEEDS_SOMEBODY for each in outlooks)
     if options.json:
         agent = catalogue.agent
@@ -200,6 +206,10 @@ def catch_up_notes(outlooks: Sequence[Outlook]) -> list[str]:
     ]
 
 
+def objective_notes(outlooks: Sequence[Outlook]) -> list[str]:
+    return [f"{each.task}: {each.attainment.words}." for each in outlooks if each.attainment]
+
+
 def as_mapping(outlook: Outlook) -> dict[str, object]:
     """The outlook as plain values: seconds, and moments in UTC."""
     known, latest = outlook.known, outlook.known.standing.latest
@@ -223,6 +233,7 @@ def as_mapping(outlook: Outlook) -> dict[str, object]:
         "asked_for": shown(known.asked),
         "overdue": shown(outlook.overdue),
         "paused": pause_mapping(known.pause),
+        "objective": objective_mapping(outlook.attainment),
         "incident": incident_mapping(known.incident),
     }
 
@@ -241,6 +252,21 @@ def pause_mapping(pause: Pause | None) -> dict[str, object] | None:
     if pause is None:
         return None
     return {"since": shown(pause.since), "until": shown(pause.until), "by": pause.by, "reason": pause.reason}
+
+
+def objective_mapping(attainment: Attainment | None) -> dict[str, object] | None:
+    """What is wanted, and how far the task is from it; ages in seconds."""
+    if attainment is None:
+        return None
+    wanted, age = attainment.objective, attainment.age
+    return {
+        "success": wanted.success,
+        "fresh": wanted.fresh.total_seconds() if wanted.fresh else None,
+        "success_ratio": attainment.rate,
+        "error_budget_left": attainment.budget,
+        "age": age.total_seconds() if age is not None else None,
+        "attained": attainment.is_attained,
+    }
 
 
 def incident_mapping(incident: Incident | None) -> dict[str, object] | None:

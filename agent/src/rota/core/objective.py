@@ -38,7 +38,11 @@ class Attainment:
 
     @property
     def is_attained(self) -> bool:
-        return (self.budget is None or self.budget >= 0) and not self.is_stale
+        return not self.is_overspent and not self.is_stale
+
+    @property
+    def is_overspent(self) -> bool:
+        return self.budget is not None and self.budget < 0
 
     @property
     def is_stale(self) -> bool:
@@ -80,7 +84,8 @@ def attain(objective: Objective, standing: Standing | None, now: datetime) -> At
         objective=objective,
         tally=tally,
         rate=rate,
-        budget=None if allowed is None else 1 - tally.bad / (runs * allowed),
+        # Of ten runs 90% allow one failure exactly, whatever binary fractions make of 1 - 0.9.
+        budget=None if allowed is None else round(1 - tally.bad / (runs * allowed), 9),
         age=max(now - standing.success.ended, timedelta()) if standing.success else None,
     )
 

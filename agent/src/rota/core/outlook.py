@@ -8,6 +8,7 @@ from enum import IntEnum
 from rota.core import due
 from rota.core.history import Standing, median
 from rota.core.incident import Incident
+from rota.core.objective import Attainment, attain
 from rota.core.pause import Pause
 from rota.core.plan import Plan
 from rota.core.record import RunRecord
@@ -55,6 +56,7 @@ class Outlook:
     next: datetime | None
     overdue: datetime | None
     why: tuple[str, ...]
+    attainment: Attainment | None = None
 
     @property
     def concern(self) -> Concern:
@@ -89,6 +91,7 @@ def look(task: Task, known: Known, now: datetime, *, environment: Environment) -
     known = replace(known, pause=known.pause if known.pause and known.pause.covers(now) else None)
     is_here = not task.environments or environment in task.environments
     overdue = overdue_since(task, known, now) if is_here else None
+    attainment = attain(task.objective, known.standing, now) if task.objective and is_here else None
     return Outlook(
         task=task.name,
         known=known,
@@ -96,11 +99,12 @@ def look(task: Task, known: Known, now: datetime, *, environment: Environment) -
         median=median(known.standing.durations),
         next=next_start(task, known, now) if is_here else None,
         overdue=overdue,
-        why=tuple(reasons(known, overdue)),
+        why=tuple(reasons(known, overdue, attainment)),
+        attainment=attainment,
     )
 
 
-def reasons(known: Known, overdue: datetime | None) -> Sequence[str]:
+def reasons(known: Known, overdue: datetime | None, attainment: Attainment | None) -> Sequence[str]:
     latest = known.standing.latest
     found = []
     if latest and latest.status in (Status.FAILED, Status.LOST):
@@ -109,6 +113,10 @@ def reasons(known: Known, overdue: datetime | None) -> Sequence[str]:
         found.append(known.incident.reason)
     if known.unexpected:
         found.append("needs analysis")
+    if attainment and attainment.is_stale and not known.pause:
+        found.append("stale")
+    if attainment and attainment.is_overspent:
+        found.append("error budget spent")
     return [*found, "overdue"] if overdue else found
 
 
