@@ -5,10 +5,11 @@ import os
 import statistics
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rota.adapters.spool import Spool
@@ -244,6 +245,34 @@ def test_a_run_counts_once_though_remembering_was_interrupted(host: Host) -> Non
     (host.memory.folder / "standings.json").write_bytes(before)
     host.spool.store(run_at(START + 2 * DAY))
     assert host.look() == host.look() == Tally(succeeded=3)
+
+
+@given(st.lists(st.sampled_from(["run", "late", "ahead", "ship", "look", "interrupted", "forget"]), max_size=25))
+@settings(max_examples=30, deadline=None)
+def test_every_run_counts_once_whatever_happens_in_between(steps: list[str]) -> None:
+    stored = 0
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda _: None)
+        host = Host(Path(folder))
+        file = host.memory.folder / "standings.json"
+        for step in [*steps, "look"]:
+            match step:
+                case "run" | "late" | "ahead":
+                    moment = {"run": NOW, "late": NOW - 30 * DAY, "ahead": NOW + 30 * DAY}[step]
+                    host.spool.store(run_at(moment + stored * timedelta(minutes=1)))
+                    stored += 1
+                case "ship":
+                    for name in host.spool.names("done")[:2]:
+                        host.spool.acknowledge(name)
+                case "look":
+                    assert host.look() == Tally(succeeded=stored)
+                case "interrupted":
+                    before = file.read_bytes() if file.exists() else None
+                    host.look()
+                    file.write_bytes(before) if before is not None else file.unlink()
+                case "forget":
+                    file.unlink(missing_ok=True)
+    assert stored == sum(step in ("run", "late", "ahead") for step in steps)
 
 
 @pytest.mark.parametrize("broken", ["", "{", "[]", '{"version": 1}', '{"try": {"run": 1}}', None])
