@@ -60,18 +60,20 @@ def test_the_last_attempt_s_failure_is_the_run_s(bench: Bench) -> None:
 
 def test_no_attempt_begins_after_the_next_slot_or_goes_on_beyond_it(bench: Bench, tmp_path: Path) -> None:
     plan = tmp_path / "plan"
-    now = datetime.now(UTC)
-    soon = now + timedelta(seconds=30)
-    plan.write_text(write_plan(Plan(slots=(Planned(now), Planned(soon)))))
+    write_slots(plan, 0, 30)
     subprocess.run(bench.command("/bin/false", plan=plan, retry="60"), check=False)
     (record,) = records(bench)
-    assert record.retry_at is None
+    assert (record.trigger, record.retry_at) == (Trigger.TIMER, None)
     bench.spool.acknowledge(str(record.id))
-    now = datetime.now(UTC)
-    plan.write_text(write_plan(Plan(slots=(Planned(now), Planned(now + timedelta(seconds=3))))))
+    write_slots(plan, 0, 4)
     script = 'test -e "$0" && exec sleep 60; touch "$0"; exit 1'
     subprocess.run(bench.command("/bin/sh", "-c", script, str(tmp_path / "tried"), plan=plan, retry="0"), check=False)
     assert [each.reason for each in records(bench)] == ["exit 1", "timeout"]
+
+
+def write_slots(plan: Path, *seconds: int) -> None:
+    now = datetime.now(UTC)
+    plan.write_text(write_plan(Plan(slots=tuple(Planned(now + timedelta(seconds=each)) for each in seconds))))
 
 
 def test_a_run_by_hand_is_tried_once(bench: Bench, tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ import sys
 from pathlib import Path
 from rota import starting
 from rota.core.request import Request
+from rota.watching import Screen
 starting.systemd.start_command = lambda units: ["/bin/sleep", "60"]
 with starting.request_left(Path(sys.argv[1]), Request(id="01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59")):
-    starting.start_and_follow("rota-task-x.service", Path("/nowhere"))
+    starting.start_and_watch("rota-task-x.service", Path("/nowhere"), "x", Screen())
 """
 
 
@@ -36,3 +37,32 @@ def test_a_terminal_that_closes_leaves_no_request(tmp_path: Path, number: signal
 def test_whom_the_control_side_names_asked_before_who_became_root() -> None:
     assert starting.who_asks({"ROTA_ASKED_BY": "anna@desk", "SUDO_USER": "operator"}) == "anna@desk"
     assert starting.who_asks({"SUDO_USER": "operator"}) == "operator"
+
+
+INTERRUPT = """
+import sys
+from pathlib import Path
+from rota import starting
+from rota.watching import Screen
+waiting = ["/bin/sh", "-c", "echo $$ >> $0; exec sleep 60", sys.argv[1]]
+starting.systemd.start_command = lambda units: waiting
+starting.systemd.stop_command = lambda units: waiting
+try:
+    starting.start_and_watch("rota-task-x.service", Path("/nowhere"), "x", Screen())
+except starting.Detached:
+    sys.exit(7)
+"""
+
+
+def test_the_first_interrupt_stops_the_run_and_the_second_leaves_it_to_itself(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    environment = os.environ | {"PYTHONPATH": str(Path(starting.__file__).parents[1])}
+    command = [sys.executable, "-c", INTERRUPT, str(begun)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as following:
+        for number in (1, 2):
+            wait_until(lambda number=number: begun.exists() and begun.read_text().count("\n") == number)
+            following.send_signal(signal.SIGINT)
+        wait_until(lambda: following.poll() is not None)
+        assert following.returncode == 7
+        assert following.stderr is not None
+        assert "rota: stopping it; press Ctrl-C once more to leave it to itself" in following.stderr.read()

@@ -93,6 +93,7 @@ class Settings:
         self.claimed = -1
         self.asked = ""
         self.is_dry_run = False
+        self.is_watched = self.is_attended = False
         self.again = 0
         self.variables: dict[bytes, bytes] = {}
 
@@ -107,8 +108,11 @@ class Stop:
         self.wakes, self.waker = posix.pipe2(posix.O_CLOEXEC | posix.O_NONBLOCK)
 
     def listen(self, grace: float) -> None:
-        """Have SIGTERM and SIGINT ask for the end; they also wake a waiting `poll`, which else would sleep on."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        """Have SIGTERM, SIGINT and a closed terminal's SIGHUP ask for the end.
+
+        They also wake a waiting `poll`, which else would sleep on.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: self.ask("stopped", grace))
         signal.set_wakeup_fd(self.waker, warn_on_full_buffer=False)
 
@@ -254,7 +258,11 @@ def attempt(settings: Settings, start: dict[str, Field], command: list[str], sto
     end, report = work(settings, command, stop, output)
     finish_output(output)
     told = consider(settings, end, output, report) if settings.retry or settings.expect or settings.every else ""
+    if settings.is_attended and exists(settings.request):  # whoever watches takes it away when they leave
+        told += ',"attended":true'
     store_end(settings, record(settings, start, end, output, report, told))
+    if settings.is_watched:
+        remove(progress_of(settings))
     if settings.again and output.file >= 0:
         posix.close(output.file)
     return end
@@ -370,9 +378,13 @@ def heed(settings: Settings, asked: list[list[str]]) -> list[str]:
             told.append(f'"asked_by":{quote(cut(value, MAX_NAME))}')
         elif key == "parameters":
             told.append(f'"parameters":{value}')
-        elif key in ("dry_run", "attended"):
-            told.append(f'"{key}":true')
-            settings.is_dry_run = settings.is_dry_run or key == "dry_run"
+        elif key == "dry_run":
+            settings.is_dry_run = True
+            told.append('"dry_run":true')
+        elif key == "watched":
+            settings.is_watched = True
+        elif key == "attended":
+            settings.is_attended = True
         elif key == "environment":
             name, _, content = value.partition("=")
             settings.variables[name.encode()] = content.encode(errors="surrogateescape")
@@ -514,7 +526,7 @@ def lift(file: int) -> int:
 
 def supervise(settings: Settings, stop: Stop, printed: int, reported: int, output: Output) -> bytes:
     """Read both pipes until the child has ended; stop it at the timeout. Returns what was reported."""
-    report = bytearray()
+    report = watched_report(settings) if settings.is_watched else bytearray()
     ended = posix.pidfd_open(stop.child)
     poll = select.poll()
     sinks: dict[int, Output | bytearray] = {printed: output, reported: report, stop.wakes: bytearray()}
@@ -539,6 +551,16 @@ def supervise(settings: Settings, stop: Stop, printed: int, reported: int, outpu
     for file in (ended, printed, reported):
         posix.close(file)
     return bytes(report)
+
+
+def watched_report(settings: Settings) -> bytearray:
+    """One that is in a file as well while the run goes on."""
+    report: bytearray = rarely("runner_progress").Progress(progress_of(settings))
+    return report
+
+
+def progress_of(settings: Settings) -> str:
+    return f"{settings.spool}/{UNFINISHED}/{settings.identifier}.report"
 
 
 def milliseconds_until(moment: float) -> int | None:
@@ -787,10 +809,15 @@ def store_end(settings: Settings, line: bytes) -> None:
     path = f"{settings.spool}/done/{settings.identifier}.json"
     if not store(settings, "end", path, line):
         return
+    # There is none when the work never began, or when the disk was full at the start.
+    remove(f"{settings.spool}/running/{settings.identifier}.json")
+
+
+def remove(path: str) -> None:
     try:
-        posix.unlink(f"{settings.spool}/running/{settings.identifier}.json")
+        posix.unlink(path)
     except OSError:
-        return  # there is none when the work never began, or when the disk was full at the start
+        return
 
 
 def store(settings: Settings, word: str, path: str, line: bytes) -> bool:

@@ -16,16 +16,20 @@ from typing import Any
 from rota.adapters import systemd
 from rota.adapters.spool import Spool
 from rota.core.errors import RotaError
+from rota.core.incident import why_without_record
 from rota.core.parameter import DRY_RUN, Value, recorded, variables
 from rota.core.places import Places
-from rota.core.record import KEEP_BYTES, RunRecord
+from rota.core.record import RunRecord
 from rota.core.request import Request
 from rota.core.status import Status
 from rota.core.task import Task
-from rota.runner import LOCKED, TIMED_OUT, make_identifier
+from rota.runner import ENDED_BY_OTHERS, LOCKED, TIMED_OUT, UNFINISHED, make_identifier
 from rota.units import unit_name
+from rota.watching import Screen, Watched
 
 LOOK_EVERY = 0.1
+TAKEN_UP_WITHIN = 30.0
+INTERRUPTED = 130
 
 
 class NeverEnded(RotaError):
@@ -42,6 +46,10 @@ class NeverStarted(RotaError):
 
 class NoDryRun(RotaError):
     """This task cannot show what it would do."""
+
+
+class Detached(Exception):
+    """Whoever watched a run has left it to itself."""
 
 
 def has_unit(task: Task, places: Places) -> bool:
@@ -73,21 +81,57 @@ def who_asks(environ: Mapping[str, str]) -> str:
 
 
 def run_unit(task: Task, places: Places, spool: Spool, request: Request) -> int:
-    """Start the task's service, print its output as it comes, and return the exit code of the work.
+    """Start the task's service, show its run as it goes on, and return the exit code of the work.
 
     Raises AlreadyRunning, NeverStarted, NeverEnded.
     """
-    unit = unit_name(task.name)
+    unit, screen = unit_name(task.name), Screen()
+    refuse_running(unit)
+    with request_left(places.requests / task.name, request):
+        try:
+            said = start_and_watch(unit, spool.folder, request.id, screen)
+        except Detached:
+            screen.say(f"{task.name} goes on by itself; rota show {request.id[-6:]} --follow")
+            return INTERRUPTED
+    return tell_end(spool, request.id, screen, NeverStarted(f"{unit}: {why_not(unit, said)}"))
+
+
+def refuse_running(unit: str) -> None:
     if systemd.is_active(unit):
         raise AlreadyRunning(f"{unit}; see rota status")
-    with request_left(places.requests / task.name, request):
-        said = start_and_follow(unit, spool.folder / "output" / request.id)
-    record = find_run(spool, request.id)
+
+
+def tell_end(spool: Spool, identifier: str, screen: Screen, without_record: RotaError) -> int:
+    """Say how the run ended, and return its exit code. Raises NeverEnded, or what was to be said without a record."""
+    record = find_run(spool, identifier)
     if record is None:
-        raise NeverStarted(f"{unit}: {said or 'see systemctl status'}")
+        raise without_record
     if not record.status.is_final:
-        raise NeverEnded(f"{unit}: {request.id} will be closed as lost by rota reconcile")
+        raise NeverEnded(f"{record.task}: {identifier} will be closed as lost by rota reconcile")
+    screen.end(record)
     return exit_code(record)
+
+
+def why_not(unit: str, said: str) -> str:
+    """Why a unit left no record, by what systemd knows of it, else by what it said."""
+    (told,) = systemd.show([unit], ["Result", "ExecMainCode", "ExecMainStatus"])
+    if told.get("ExecMainCode") != "1":  # CLD_EXITED of waitid(2); 0 before anything was started
+        return said.partition("\n")[0] or "see systemctl status"
+    return why_without_record(told.get("Result", ""), "exited", told.get("ExecMainStatus", ""))
+
+
+def start_only(task: Task, places: Places, spool: Spool, request: Request) -> str:
+    """Start the task's service; returns the run's id once its runner has taken it up. Raises NeverStarted."""
+    unit = unit_name(task.name)
+    refuse_running(unit)
+    with request_left(places.requests / task.name, request):
+        systemd.ask(systemd.start_command([unit], is_waited_for=False))
+        deadline = time.monotonic() + TAKEN_UP_WITHIN
+        while not (spool.folder / "output" / request.id).exists():
+            if time.monotonic() > deadline:
+                raise NeverStarted(f"{unit}: {why_not(unit, '')}")
+            time.sleep(LOOK_EVERY)  # between two looks at the spool
+    return request.id
 
 
 @contextmanager
@@ -114,27 +158,63 @@ def leave(path: Path, request: Request) -> None:
         raise NeverStarted(f"{error}; become root") from error
 
 
-def start_and_follow(unit: str, output: Path) -> str:
-    """Start the service and print its output until it is over. Returns what systemd said."""
-    with subprocess.Popen(systemd.start_command([unit]), stderr=subprocess.PIPE, text=True) as start:
+def start_and_watch(unit: str, spool: Path, identifier: str, screen: Screen) -> str:
+    """Start the service and show its run until it is over. Returns what systemd said.
+
+    The first interrupt stops the run, the second raises Detached.
+    """
+    # In a session of its own: what interrupts us must not interrupt the waiting for systemd.
+    with subprocess.Popen(
+        systemd.start_command([unit]), stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as start:
+        watched = Watched(screen, spool / "output" / identifier, spool / UNFINISHED / f"{identifier}.report")
         try:
-            follow(output, is_over=lambda: wait(start))
-        except SystemExit:
+            try:
+                watched.until(lambda: wait(start))
+            except KeyboardInterrupt:
+                screen.say("stopping it; press Ctrl-C once more to leave it to itself")
+                stop(unit, watched)
+        except (SystemExit, Detached):
             # Ends the waiting only: the run is systemd's, and goes on.
             start.terminate()
             raise
         return start.stderr.read().strip() if start.stderr else ""
 
 
-def run_here(command: list[str], task: Task) -> int:
+def stop(unit: str, watched: Watched) -> None:
+    """Stop the service and show the rest of its run. Raises Detached."""
+    with subprocess.Popen(
+        systemd.stop_command([unit]), stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as stopping:
+        try:
+            watched.until(lambda: wait(stopping))
+        except KeyboardInterrupt:
+            stopping.terminate()
+            raise Detached from None
+
+
+def run_here(command: list[str], task: Task, spool: Spool, request: Request) -> int:
     """Run the task without a unit, as the present user and without a sandbox, and pass its exit code on."""
-    with subprocess.Popen(command, env={**os.environ, **task.variables}) as runner:
+    screen = Screen()
+    watched = Watched(screen, spool.folder / "output" / request.id, spool.folder / UNFINISHED / f"{request.id}.report")
+    if not screen.is_terminal:
+        command = [*command[: command.index("--")], "echo=yes", *command[command.index("--") :]]
+        watched.output = None
+    with subprocess.Popen(command, env={**os.environ, **task.variables}, text=True) as runner:
         while True:
             try:
-                return runner.wait()
+                watched.until(lambda: wait(runner))
+                break
             except KeyboardInterrupt:
                 # The terminal sent it to the runner as well, which ends the work and writes the record.
                 continue
+            except SystemExit:
+                runner.terminate()
+                raise
+    record = find_run(spool, request.id)
+    if record and record.status.is_final:
+        screen.end(record)
+    return runner.returncode
 
 
 def wait(start: "subprocess.Popen[str]") -> bool:
@@ -148,28 +228,7 @@ def wait(start: "subprocess.Popen[str]") -> bool:
 
 def follow(path: Path, *, is_over: Callable[[], bool]) -> None:
     """Print the file as it grows, and once more after the end."""
-    position = 0
-    is_last = False
-    while not is_last:
-        is_last = is_over()
-        position = print_from(path, position)
-
-
-def print_from(path: Path, position: int) -> int:
-    """Print what the file holds from here on. Returns the new position; a file that shrank lost its middle."""
-    try:
-        with path.open("rb") as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if size < position:
-                print("[… some bytes are not shown …]", flush=True)
-                position = KEEP_BYTES
-            stream.seek(position)
-            chunk = stream.read()
-    except FileNotFoundError:
-        return position
-    sys.stdout.buffer.write(chunk)
-    sys.stdout.buffer.flush()
-    return position + len(chunk)
+    Watched(Screen(), path, None).until(is_over)
 
 
 def find_run(spool: Spool, identifier: str) -> RunRecord | None:
@@ -191,4 +250,6 @@ def exit_code(record: RunRecord) -> int:
         return LOCKED
     if record.reason == "timeout":
         return TIMED_OUT
+    if record.reason in ENDED_BY_OTHERS:
+        return 128 + signal.SIGTERM
     return 128 + record.signal if record.signal else record.exit_code or 1

@@ -20,8 +20,8 @@ def is_booted() -> bool:
     return BOOTED.is_dir()
 
 
-def start_command(units: Iterable[str]) -> list[str]:
-    return ["systemctl", "start", "--", *units]
+def start_command(units: Iterable[str], *, is_waited_for: bool = True) -> list[str]:
+    return ["systemctl", "start", *([] if is_waited_for else ["--no-block"]), "--", *units]
 
 
 def reload_command() -> list[str]:

@@ -13,8 +13,8 @@ from rota.core.status import Trigger
 class Request:
     """One run that is asked for. `id` is the run's own, chosen by who asks, so that they can follow its output.
 
-    `arguments` are words appended to the command, `environment` further variables of the work. `is_attended` says that
-    somebody watches on a terminal and sees a failure there.
+    `arguments` are words appended to the command, `environment` further variables of the work. `is_watched` says that
+    somebody follows the run and is shown at once what it reports, `is_attended` that they do so on a terminal.
     """
 
     id: str
@@ -25,6 +25,7 @@ class Request:
     environment: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
     is_dry_run: bool = False
+    is_watched: bool = False
     is_attended: bool = False
 
     @property
@@ -44,4 +45,4 @@ class Request:
 
     @property
     def _answers(self) -> tuple[tuple[str, bool], ...]:
-        return ("dry_run", self.is_dry_run), ("attended", self.is_attended)
+        return ("dry_run", self.is_dry_run), ("watched", self.is_watched), ("attended", self.is_attended)
