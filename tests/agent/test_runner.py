@@ -523,3 +523,14 @@ def is_gone(process: int) -> bool:
 
 def as_shipped(record: RunRecord, output: str) -> dict[str, Any]:
     return as_mapping(replace(record, output=output))
+
+
+def test_a_watching_task_works_only_while_something_waits(bench: Bench, tmp_path: Path) -> None:
+    empty, full = tmp_path / "empty", tmp_path / "full"
+    for folder in (empty, full):
+        folder.mkdir()
+    command = bench.command("/bin/true", trigger="timer", watch=f"{empty}\n{full}")
+    assert subprocess.run(command, check=False).returncode == 0
+    assert list(bench.spool.names("done")) == []
+    (full / "a file").touch()
+    assert bench.run("/bin/true", trigger="timer", watch=f"{empty}\n{full}")[1].trigger == "path"

@@ -81,6 +81,7 @@ class Settings:
         self.spread = float(values.get("spread", "0"))
         self.every = float(values.get("every", "0"))
         self.success = values.get("success", "")
+        self.watch = values.get("watch", "")
         self.retry = values.get("retry", "")
         self.expect = values.get("expect", "")
         self.request = values.get("request", "")
@@ -216,6 +217,10 @@ def run(settings: Settings) -> int:
         command += heed(settings, asked)
     elif settings.every and not rarely("runner_due").is_due(settings.success, settings.every, longest_wait(settings)):
         return 0
+    elif settings.watch:
+        if not rarely("runner_due").is_anything_in(settings.watch):
+            return 0
+        settings.trigger = "path"
     elif settings.trigger == "timer":
         barred = find_slot(settings, int(time.time()))
     if not settings.identifier:

@@ -1,4 +1,4 @@
-"""Whether a task that is needed every so often is due, as its runner sees it; imported for no other task.
+"""Whether a task without a schedule is needed, as its runner sees it; imported for no other task.
 
 The file that tells is described in `rota.core.needed`. Only the holder of the task's lock writes to it.
 """
@@ -13,6 +13,17 @@ def is_due(path: str, every: float, wait: float) -> bool:
     succeeded, failed = read(path)
     is_too_soon = failed > succeeded and 0 <= now - failed < wait
     return not (0 <= now - succeeded < every or is_too_soon)
+
+
+def is_anything_in(folders: str) -> bool:
+    """Whether something lies in one of these folders, a line each. One that cannot be read is the work's to tell of."""
+    for folder in folders.split("\n"):
+        try:
+            if posix.listdir(folder):
+                return True
+        except OSError:
+            return True
+    return False
 
 
 def note(path: str, status: str) -> None:
