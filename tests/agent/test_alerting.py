@@ -16,10 +16,12 @@ from aiosmtpd.smtp import AuthResult
 
 from rota import alerting
 from rota.adapters import outbound
+from rota.adapters.plans import Plans
 from rota.core import letter
 from rota.core.catalogue import Catalogue
 from rota.core.incident import BEFORE_THE_PROGRAM, why_without_record
 from rota.core.mail import Alerting, Tls
+from rota.core.plan import Plan, Planned
 from rota.core.record import RunRecord
 from rota.core.rule import NEVER, Rule
 from rota.core.status import Environment, Status
@@ -353,11 +355,13 @@ def test_what_systemd_tells_becomes_a_reason(told: tuple[str, str, str], reason:
 
 def test_a_start_that_left_no_record_gets_one_and_is_told(host: Host, mails: list[EmailMessage]) -> None:
     failure = replace(UNIT_FAILED, exit_status="243")
+    host.places.plans.mkdir()
+    Plans(host.places.plans).store("export", Plan(slots=(Planned(NOW - timedelta(days=1)), Planned(NOW))))
     host.look(failure=failure)
     host.look(failure=failure)
     (record,) = host.spool.records("done")
     assert isinstance(record, RunRecord)
-    assert (record.status, record.invocation_id) == (Status.FAILED, "f" * 32)
+    assert (record.status, record.invocation_id, record.slot) == (Status.FAILED, "f" * 32, NOW)
     assert subjects(mails) == [f"[production] export failed on books: {record.reason}"]
     assert "It printed nothing." in mails[0].get_content()
 

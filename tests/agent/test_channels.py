@@ -370,13 +370,30 @@ def test_a_run_that_only_the_spare_of_a_full_disk_could_keep_is_told_once(
     assert "once" in host.status()[0]
 
 
+def test_what_is_over_while_only_the_spare_keeps_its_records_is_told_once(
+    host: Host, mails: tuple[list[EmailMessage], int]
+) -> None:
+    host.end()
+    host.look()
+    host.places.spare.mkdir()
+    for run in (host.end("failed"), host.end()):
+        path = host.spool.folder / "done" / f"{run.id}.json"
+        path.rename(host.places.spare / path.name)
+    for _ in range(3):
+        host.look()
+    for path in host.places.spare.iterdir():
+        path.rename(host.spool.folder / "done" / path.name)
+    host.look()
+    assert subjects(mails[0]) == [RECOVERED]
+
+
 # -- what `rota check` says
 
 
 def test_what_would_keep_alerts_from_somebody_is_a_problem(host: Host) -> None:
     def problems(**tasks: Any) -> list[str]:
         catalogue = Catalogue(host.agent, {"export": replace(TASK, **tasks)})
-        return list(checks.alerting_problems(catalogue, host.places))
+        return [problem.text for problem in checks.alerting_problems(catalogue, host.places)]
 
     host.settings(channels=("chat",), to=("chat",), heartbeat="alive")
     path = host.places.credentials / "alert_urls"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from rota.adapters.pauses import Pauses
+from rota.core.incident import Kind, Told, Trouble, worsen
 from rota.core.mail import parse_alerting
 from rota.core.objective import Objective
 from rota.core.pause import Pause
@@ -127,6 +128,29 @@ def test_a_run_that_takes_much_longer_than_usual_is_told_while_it_runs_and_once(
     host.end(duration=60)
     host.look()
     assert heard(host)[1:] == ["export recovered"]
+
+
+def test_a_run_that_somebody_watches_may_take_as_long_as_it_likes(host: Host) -> None:
+    usual(host, 60)
+    host.spool.store(replace(host.running(), attended=True), folder="running")
+    host.look(after=HOUR)
+    assert heard(host) == []
+
+
+def test_a_run_counts_once_in_its_incident_however_often_it_is_judged() -> None:
+    trouble = Trouble(run="1", kind=Kind.FAILED, reason="exit 3", since=datetime(2025, 7, 14, tzinfo=UTC))
+    once = worsen(None, "export", trouble)
+    assert worsen(once, "export", trouble) == once
+    assert worsen(once, "export", replace(trouble, run="2")).failures == 2
+
+
+def test_who_heard_of_the_end_hears_of_the_next_failure_and_who_did_not_only_of_the_end() -> None:
+    now = datetime(2025, 7, 14, tzinfo=UTC)
+    told = {who: Told(at=now, letter="x") for who in ("anna", "chat")}
+    trouble = Trouble(run="2", kind=Kind.FAILED, reason="exit 3", since=now)
+    before = worsen(None, "export", replace(trouble, run="1"))
+    again = worsen(replace(before, told=told, recovered=now, closed_for=("anna",)), "export", trouble)
+    assert (set(again.told), again.closed_for, again.is_open) == ({"chat"}, (), True)
 
 
 def test_a_missed_slot_is_told_after_half_an_hour_unless_the_task_succeeds_before(host: Host) -> None:

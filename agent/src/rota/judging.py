@@ -10,6 +10,7 @@ from uuid import UUID
 
 from rota.adapters.incidents import Journal
 from rota.adapters.pauses import Pauses
+from rota.adapters.plans import Plans
 from rota.adapters.spool import Spool, decode, runs
 from rota.adapters.standings import News
 from rota.core.catalogue import Catalogue
@@ -28,12 +29,14 @@ from rota.core.incident import (
     worsen,
 )
 from rota.core.places import Places
+from rota.core.plan import BadPlan
 from rota.core.record import BadRecord, RunRecord
 from rota.core.status import Skip, Status, Trigger
 from rota.core.task import Task
 from rota.runner import make_identifier
 
 LOOK_BACK = timedelta(days=1)
+START_MARGIN = timedelta(minutes=1)
 EVERYWHERE = ("running", "done", "sent")
 WISHED = (Skip.PAUSED, Skip.EXCEPTED, Skip.DAYLIGHT_SAVING)
 
@@ -172,15 +175,15 @@ def note_missing_record(
 
 
 def record_of(failure: Failure, catalogue: Catalogue, places: Places, task: Task, now: datetime) -> RunRecord:
-    agent = catalogue.agent
+    agent, slot = catalogue.agent, slot_of(task, places, now)
     return RunRecord(
         id=UUID(make_identifier(time.time_ns() // 1_000_000, os.urandom(10))),
         host=agent.host,
         environment=agent.environment,
         task=task.name,
         pack=task.pack,
-        slot=None,
-        trigger=Trigger.TIMER if task.schedule else Trigger.MANUAL,
+        slot=slot,
+        trigger=Trigger.TIMER if slot else Trigger.MANUAL,
         started=now,
         ended=now,
         status=Status.FAILED,
@@ -201,6 +204,15 @@ def record_of(failure: Failure, catalogue: Catalogue, places: Places, task: Task
         unit_hash="",
         attempt=1,
     )
+
+
+def slot_of(task: Task, places: Places, now: datetime) -> datetime | None:
+    """The slot that a start just now was for, as the task's plan has it: so that nothing else accounts for it."""
+    with suppress(BadPlan):
+        plan = Plans(places.plans).load(task.name)
+        slot = plan.slot_at(now, within=task.spread + START_MARGIN) if plan else None
+        return slot.moment if slot and not slot.reason else None
+    return None
 
 
 def has_record(spool: Spool, invocation: str, since: datetime) -> bool:
