@@ -25,6 +25,7 @@ from rota.core.status import Trigger
 from rota.core.task import CatchUp, Task
 from rota.planning import units_as
 from rota.runner import make_identifier
+from tests.agent import test_cli
 from tests.agent.records import make_run
 
 TASKS = """
@@ -142,6 +143,13 @@ def test_a_paused_task_is_shown_so_until_it_is_resumed(rota: Rota) -> None:
     assert rota.json("plan", "hourly")[0]["reason"].startswith("paused: until ")
     assert rota("resume", "hourly") == "hourly runs again as planned.\n"
     assert {line["status"] for line in rota.json("plan", "hourly")} == {"planned"}
+
+
+def test_a_run_by_hand_says_that_its_task_is_paused_and_goes_ahead(rota: Rota, home: layout.Places) -> None:
+    rota("pause", "never", "--reason", "moving house")
+    answer = test_cli.Rota("--home", str(home.configuration))("run", "never")
+    assert "never is paused; this run goes ahead" in answer.stderr
+    assert len(spool_of(home).names("done")) == 1
 
 
 def test_accounting_by_hand_says_what_it_did(rota: Rota) -> None:

@@ -359,13 +359,17 @@ def keep_look(work: Accounting, look: Look | None) -> None:
 
 
 def clear(work: Accounting) -> None:
-    """Remove the pauses that are over or whose task is gone."""
+    """Remove the pauses that are over or whose task is gone, and see to it that the others hold."""
     for name, pause in work.pauses.all().items():
         is_over = pause.until is not None and pause.until <= work.now
-        if is_over or name not in work.catalogue.tasks:
+        task = work.catalogue.tasks.get(name)
+        if is_over or task is None:
             work.pauses.remove(name)
-        if is_over and work.is_live:
-            look_again([name])
+        if work.is_live and task and is_over:
+            look_again(task)
+        elif work.is_live and task:
+            # A boot or `rota sync` has started them again.
+            stop_looking(task)
 
 
 def stop_looking(task: Task) -> None:
@@ -374,9 +378,9 @@ def stop_looking(task: Task) -> None:
         unit_files.stop(starters(task.name))
 
 
-def look_again(names: Iterable[str]) -> None:
+def look_again(task: Task) -> None:
     """Start the units that a pause stopped."""
-    for unit in itertools.chain.from_iterable(map(starters, names)):
+    for unit in [] if task.schedule else starters(task.name):
         if systemd.is_enabled(unit) and not systemd.is_active(unit):
             systemd.ask(systemd.start_command([unit]))
 

@@ -227,7 +227,7 @@ def resume_task(options: argparse.Namespace) -> None:
         Pauses(places.pauses).remove(task.name)
         bring_up_to_date(options, places, catalogue)
         if is_live(options, places):
-            look_again([task.name])
+            look_again(task)
     print(f"{task.name} runs again as planned.")
 
 
