@@ -57,7 +57,7 @@ class Groups:
 
     def add(self, source: str, error: Occurrence, *, now: datetime) -> None:
         at = error.at or now
-        key = hashlib.sha256(f"{source}\0{normalise(error.about)}".encode("utf-8", "replace")).hexdigest()
+        key = hashlib.sha256(f"{source}\0{normalise(shortened(error.about))}".encode("utf-8", "replace")).hexdigest()
         known = self._groups.get(key)
         if known:
             first, last = min(known.first, at), max(known.last, at)
