@@ -310,6 +310,11 @@ def test_a_run_tells_its_slot_who_asked_and_what_changed_since_the_last_good_one
     assert shown.endswith("\ncannot go on\n")
 
 
+def test_a_task_that_never_ran_has_no_run_to_show(rota: Rota) -> None:
+    with pytest.raises(RotaError, match="'fine'; no id begins or ends like that, and no task of this name has run"):
+        rota("show", "fine")
+
+
 def test_the_attempts_at_the_same_are_shown_together(rota: Rota, spool: Spool) -> None:
     same = {"slot": NOW.isoformat(), "invocation_id": "ab"}
     first = keep(spool, "fine", ago=2 * MINUTE, status="failed", reason="exit 1", retry_at=NOW.isoformat(), **same)

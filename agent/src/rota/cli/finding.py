@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rota import units
-from rota.adapters.spool import Record, Spool, SpoolUnreadable, spool_of
+from rota.adapters.spool import NoSuchRun, Record, Spool, SpoolUnreadable, spool_of
 from rota.catalogue import discover, load
 from rota.core import places as layout
 from rota.core.catalogue import Catalogue
@@ -73,6 +73,8 @@ def find_run(spool: Spool, word: str) -> Record:
     if looks_like_id and len(spool.named_like(word)) == 1:
         return spool.find(word)
     latest = next(spool.newest(task=name), None) if TASK_NAME.fullmatch(name) else None
+    if latest is None and not spool.named_like(word):
+        raise NoSuchRun(f"{word!r}; no id begins or ends like that, and no task of this name has run; see rota runs")
     return latest or spool.find(word)
 
 
