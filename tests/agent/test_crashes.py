@@ -27,7 +27,7 @@ from rota.units import runner_command
 from tests.agent.test_runner import PACKAGE
 from tests.agent.waiting import wait_until
 
-RUNS = int(os.environ.get("ROTA_CRASHES", "36"))
+RUNS = int(os.environ.get("ROTA_CRASHES", "24"))
 AT_ONCE = 4
 # The work leaves its process ids, and those of a process of its own, before it does anything else.
 WORK = """echo $$ > "$0.child"; sleep 0.1 & echo $! > "$0.grandchild"

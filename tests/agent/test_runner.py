@@ -123,6 +123,15 @@ def test_the_work_is_told_what_it_is_and_nothing_else_of_ours(bench: Bench) -> N
     assert ours == {"ROTA_RUN_ID", "ROTA_TASK", "ROTA_SLOT", "ROTA_ENVIRONMENT", "ROTA_REPORT_FD"}
 
 
+def test_the_work_is_not_told_what_started_the_unit(bench: Bench) -> None:
+    started = {"TRIGGER_UNIT": "x.timer", "TRIGGER_TIMER_REALTIME_USEC": "1", "TRIGGER_TIMER_MONOTONIC_USEC": "1"}
+    kept = {"CREDENTIALS_DIRECTORY": "/run/credentials/x", "STATE_DIRECTORY": "/var/lib/x", "OWN": "setting"}
+    subprocess.run(bench.command("/usr/bin/env"), env=os.environ | started | kept, check=True)
+    told = dict(line.partition("=")[::2] for line in bench.spool.output(bench.only("done")).splitlines())
+    assert not told.keys() & started.keys()
+    assert {name: told[name] for name in kept} == kept
+
+
 def test_items_and_counts_are_reported_on_a_descriptor(bench: Bench) -> None:
     lines = [
         '{"item": "a\\"b", "outcome": "done", "message": "ä"}',
