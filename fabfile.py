@@ -239,6 +239,15 @@ def runs(context: Context, target: Target, words: str = "") -> int:
     return ask(target, rota("runs", words))
 
 
+@command(help={"to": "the folder to write them into, a file for each host"})
+def rules(context: Context, target: Target, to: str = ".") -> int:
+    """Alert rules for a Prometheus server, made from each host's tasks [--to FOLDER]."""
+    from provision import estate
+
+    ssh_config, argv = estate.ssh_config_of(target.inventory), rota("metrics", "--rules")
+    return estate.save(ssh_config, target.hosts, argv, lambda host: Path(to) / f"rota-{host}.rules.yml")
+
+
 @command(help={"follow": "go on with a run that is under way until it ends; its exit code is passed on"})
 def logs(context: Context, target: Target, task: str, follow: bool = False) -> int:
     """What the latest run of TASK said [--follow]."""
@@ -579,7 +588,7 @@ def rekey(context: Context, file: str) -> None:
 namespace = Collection(
     development, staging, production, backup,
     provision, deploy, rollback, releases, verify,
-    status, runs, logs, start, plan, pause, resume, journal, shell,
+    status, runs, logs, start, plan, pause, resume, rules, journal, shell,
     restore_db_from_backup, restore_staging,
     demo, test, lint, docs, lock,
     auto_dash_names=False,

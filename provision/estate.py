@@ -132,6 +132,30 @@ def show(answers: Iterable[Answer], write: Callable[[str], object] = say) -> int
     return exit_code(shown)
 
 
+def save(
+    ssh_config: Path,
+    hosts: Sequence[str],
+    argv: Sequence[str],
+    path_of: Callable[[str], Path],
+    write: Callable[[str], object] = say,
+) -> int:
+    """Run `argv` on all hosts and keep each answer in a file of its own; one that failed is shown, and leaves its file.
+
+    Returns as `show` does.
+    """
+    answers = []
+    for answer in ask_all(ssh_config, hosts, argv):
+        answers.append(answer)
+        path = path_of(answer.host)
+        if answer.exit_code:
+            show([answer], write)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(answer.output, encoding="utf-8")
+        write(f"written: {path}")
+    return exit_code(answers)
+
+
 def heading(host: str) -> str:
     return f"── {host} {'─' * max(0, 60 - len(host))}"
 

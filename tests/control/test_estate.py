@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provision import deploying
-from provision.estate import UNREACHABLE, Answer, HostUnreachable, ask, put, show, ssh_command
+from provision.estate import UNREACHABLE, Answer, HostUnreachable, ask, put, save, show, ssh_command
 from tests.control.daemon import Daemon, free_port
 
 CONFIG = Path(".rota/lab/ssh_config")
@@ -50,6 +50,19 @@ def test_a_silent_host_is_a_line_and_the_exit_code_says_so_though_the_others_ans
     assert put(config, ["gone", "here"], ["echo", "ok"], lines.append) == UNREACHABLE
     assert "does not answer: ssh: connect to host 127.0.0.1" in lines[1]
     assert lines[-1] == "ok"
+
+
+def test_answers_are_kept_a_file_each_and_that_of_a_silent_host_stays(config: Path, tmp_path: Path) -> None:
+    def path_of(host: str) -> Path:
+        return tmp_path / "kept" / f"{host}.yml"
+
+    assert save(config, ["here"], ["echo", "first"], path_of, lambda _: None) == 0
+    path_of("gone").write_text("from before")
+    lines: list[str] = []
+    assert save(config, ["gone", "here"], ["echo", "groups: ü"], path_of, lines.append) == UNREACHABLE
+    assert (path_of("gone").read_text(), path_of("here").read_text()) == ("from before", "groups: ü\n")
+    assert lines[-1] == f"written: {path_of('here')}"
+    assert "does not answer" in lines[1]
 
 
 @pytest.mark.parametrize("hosts", [["gone"], ["gone", "gone"]])

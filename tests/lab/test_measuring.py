@@ -54,7 +54,7 @@ def test_runs_are_measured_a_moment_after_they_end_and_those_that_end_together_b
     assert found["node_textfile_scrape_error"] == 0
     assert found['rota_task_incident_open{task="count_books"}'] == 0
     assert found['rota_task_error_budget_remaining_ratio{task="count_books"}'] == 1
-    assert found["rota_spool_size_bytes"] > 0
+    assert "rota_spool_size_bytes" in found
 
 
 def test_the_rules_of_a_host_are_accepted_by_prometheus_own_tool(host: AgentHost, tmp_path: Path) -> None:

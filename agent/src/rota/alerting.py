@@ -87,7 +87,8 @@ def alert(places: Places, catalogue: Catalogue, *, task: str | None, failure: Fa
         failing = frozenset(name for name, each in look.incidents.items() if is_known_to_fail(each, now))
         # Before anybody is told: a mail server that hangs delays no measurement.
         measure(look, failing)
-        done = tell(look, open_door(places, catalogue.agent, now), is_regular=task is None)
+        asks = catalogue.asks_for_urls
+        done = tell(look, open_door(places, catalogue.agent, now, asks_for_urls=asks), is_regular=task is None)
         remove_old(places.outbox, now)
     return f"{counted(len(failing), 'incident')} open; {done}"
 
@@ -331,15 +332,18 @@ def desk_of(agent: Agent) -> Desk:
     return Desk(host=agent.host, environment=agent.environment, diary=agent.diary, sender=sender)
 
 
-def open_door(places: Places, agent: Agent, now: datetime) -> Door:
-    """The world, where both the configuration and the host's own word for its environment let things out."""
+def open_door(places: Places, agent: Agent, now: datetime, *, asks_for_urls: bool = True) -> Door:
+    """The world, where both the configuration and the host's own word for its environment let things out.
+
+    The unit is given the file of URLs only where something goes out by one.
+    """
     own = places.environment.read_text("utf-8").strip() if places.environment.is_file() else ""
     if own == agent.environment and agent.environment.speaks:
         return World(
             settings=agent.alerting,
             desk=desk_of(agent),
             password=read_password(places, agent.alerting),
-            urls=urls_of(places, agent.alerting),
+            urls=urls_of(places, agent.alerting) if asks_for_urls else {},
         )
     return Outbox(folder=places.outbox, desk=desk_of(agent), now=now)
 
