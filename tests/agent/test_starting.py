@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from rota import starting
+from rota.core.request import Request
 from tests.agent.waiting import wait_until
 
 FOLLOW = """
@@ -66,3 +67,12 @@ def test_the_first_interrupt_stops_the_run_and_the_second_leaves_it_to_itself(tm
         assert following.returncode == 7
         assert following.stderr is not None
         assert "rota: stopping it; press Ctrl-C once more to leave it to itself" in following.stderr.read()
+
+
+def test_a_request_can_be_read_by_the_task_s_user_whatever_the_umask_of_who_asks(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        starting.leave(tmp_path / "x", Request(id="01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59"))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o644

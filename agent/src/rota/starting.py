@@ -153,6 +153,8 @@ def leave(path: Path, request: Request) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{request.id}")
         beside.write_text(request.text, encoding="utf-8")
+        # The task's user reads it, whatever the umask of who asks.
+        beside.chmod(0o644)
         beside.replace(path)
     except PermissionError as error:
         raise NeverStarted(f"{error}; become root") from error
