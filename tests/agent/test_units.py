@@ -350,7 +350,12 @@ def test_a_task_finds_its_own_plan_alone() -> None:
 @pytest.mark.parametrize("name", discover())
 def test_every_packs_task_compiles_to_a_unit_under_its_line(tmp_path: Path, name: str) -> None:
     """With settings only where it cannot do without; packs that need more test their own."""
-    settings = {"logs.compress_old_logs": {"folders": ["/var/log"]}}.get(name, {})
+    needed: dict[str, object] = {
+        "logs.compress_old_logs": {"folders": ["/var/log"]},
+        "logs.cull_old_exports": {"folders": ["/srv/download"]},
+        "logs.process_logs": {"sites": {"www.example.org": "/var/log/access.log*"}},
+    }
+    settings = needed.get(name, {})
     (tmp_path / "tasks.yml").write_text(f"tasks: {{it: {{task: {name}, settings: {settings}}}}}")
     found = load(tmp_path, host="here", environment="staging", python=["/usr/bin/python3"], packs=discover())
     unit = tmp_path / "rota-task-it.service"
