@@ -130,6 +130,14 @@ def test_a_run_that_takes_much_longer_than_usual_is_told_while_it_runs_and_once(
     assert heard(host)[1:] == ["export recovered"]
 
 
+def test_what_was_skipped_does_not_hide_a_failure_from_the_first_look(host: Host) -> None:
+    for status, reason in (("failed", "exit 1"), ("failed", "exit 3"), ("skipped", "paused")):
+        host.end(status, reason=reason)
+    host.look()
+    assert heard(host) == ["export failed: exit 3"]
+    assert "once" in host.status()[0]
+
+
 def test_a_run_that_somebody_watches_may_take_as_long_as_it_likes(host: Host) -> None:
     usual(host, 60)
     host.spool.store(replace(host.running(), attended=True), folder="running")

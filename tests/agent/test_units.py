@@ -140,6 +140,18 @@ def test_only_a_host_with_an_account_at_its_mail_server_gives_alerts_a_password(
     assert "\nLoadCredential=alert_password:/etc/rota/credentials/alert_password\n" in text
 
 
+def test_alerts_know_urls_only_where_they_may_speak_and_go_out_without_them(tmp_path: Path) -> None:
+    agent = replace(AGENT, alerting=Alerting(channels=("chat",)), environment=Environment.PRODUCTION)
+    name = "rota-alert@.service"
+    text = units.compile_units(Catalogue(agent, {}), HOST, package=Path("/x"), now=NOW)[name]
+    assert "\nLoadCredential=alert_urls:/etc/rota/credentials/alert_urls\n" in text
+    assert "\nSetCredential=alert_urls:\\n\n" in text
+    (tmp_path / name).write_text(text.replace("/usr/local/bin/rota", "/bin/true"))
+    assert systemd.complaints(systemd.verify_command([tmp_path / name])) == []
+    silent = Catalogue(replace(agent, environment=Environment.STAGING), {})
+    assert "alert_urls" not in units.compile_units(silent, HOST, package=Path("/x"), now=NOW)[name]
+
+
 def test_all_units_are_recognised_as_ours_and_nothing_else_is() -> None:
     assert all(units.OURS.fullmatch(name) for name in compiled(*TASKS))
     others = ("rota-diary.service", "rota-sync.service", "nginx.service", "rota-task-x.socket", "rota-release.timer")

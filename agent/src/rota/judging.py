@@ -141,7 +141,10 @@ def new_runs(news: News, task: str, spared: list[RunRecord]) -> list[RunRecord]:
     if known and after and after.latest and after.latest.started >= known.started:
         ended = [run for run in ended if run.started >= known.started]
     ended.sort(key=lambda run: run.started)
-    return ended if before else ended[-1:]
+    if before:
+        return ended
+    ran = [run for run in ended if run.status is not Status.SKIPPED]
+    return [run for run in ended if not ran or run.started >= ran[-1].started]
 
 
 def spared_runs(spool: Spool) -> list[RunRecord]:

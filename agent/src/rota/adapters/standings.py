@@ -96,8 +96,9 @@ class Standings:
                     standings.get(run.task), run, now=now, counted=(counted or {}).get(run.task, ())
                 )
                 run = replace(run, items=(), output="")
-                # The first look sees the runs of months.
-                fresh[run.task] = [*fresh.get(run.task, ()), run] if memory.generation else [run]
+                # The first look sees the runs of months: the latest is enough, and what was skipped since.
+                is_enough = not memory.generation and run.status is not Status.SKIPPED
+                fresh[run.task] = [run] if is_enough else [*fresh.get(run.task, ()), run]
         return News(memory=memory, standings=standings, fresh=fresh, folded=frozenset(folded), present=present)
 
     def keep_news(self, news: News) -> None:
