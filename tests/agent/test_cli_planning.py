@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import re
+import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -190,6 +191,28 @@ def test_what_is_caught_up_is_the_earliest_first_and_nothing_twice(home: layout.
         trigger = "manual" if each.asked else "catch_up"
         spool_of(home).store(make_run(id=identifier, task="hourly", slot=each.slot.isoformat(), trigger=trigger))
     assert [each.slot for each in catching_up.all_wanted(task, home, spool_of(home), NOW)] == [missed[2].moment]
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The units that systemd is asked to start; none is running."""
+    asked: list[str] = []
+    monkeypatch.setattr(catching_up.systemd, "is_active", lambda _: False)
+    monkeypatch.setattr(catching_up.systemd, "ask", lambda command: asked.append(command[-1]) or "")
+    return asked
+
+
+def test_a_start_that_was_another_s_is_not_tried_again(home: layout.Places, starts: list[str]) -> None:
+    task = Task(name="hourly", description="Run", command=("/bin/true",), catch_up=CatchUp.ALL)
+    Plans(home.plans).make()
+    Plans(home.plans).store("hourly", Plan(missed=(Planned(NOW - HOUR, "host was down"),)))
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)
+    with pytest.raises(catching_up.NotCaughtUp, match="its timer was faster"):
+        catching_up.catch_up(task, home, spool_of(home))
+    signal.signal(signal.SIGTERM, before[0])
+    signal.signal(signal.SIGHUP, before[1])
+    assert starts == ["rota-task-hourly.service"]
+    assert list(home.requests.iterdir()) == []
 
 
 RUNS = {"LoadState": "loaded", "ActiveState": "active", "ActiveEnterTimestamp": "@1764072000", "Result": "success"}

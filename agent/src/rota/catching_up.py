@@ -4,7 +4,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -25,7 +24,6 @@ from rota.starting import find_run, request_left
 from rota.units import unit_name
 
 LOOK_EVERY = 0.5
-TRIES = 3
 
 
 class NotCaughtUp(RotaError):
@@ -95,17 +93,23 @@ def load_plan(places: Places, name: str) -> Plan:
 
 
 def start(task: Task, places: Places, spool: Spool, wanted: Wanted) -> None:
-    """Start the task's unit for this, and wait until it is over; tried again when its timer was faster."""
+    """Start the task's unit for this, and wait until it is over. Raises NotCaughtUp.
+
+    That happens when its timer was faster; it is not tried again here, for whatever else is wrong, the work must not be
+    done over and over.
+    """
     unit, said = unit_name(task.name), ""
-    for _ in range(TRIES):
-        wait_until_idle(unit)
-        request = wanted.request
-        with request_left(places.requests / task.name, request):
-            with suppress(systemd.SystemdRefused):  # a run that fails does that as well; what counts is its record
-                systemd.ask(systemd.start_command([unit]))
-            if find_run(spool, request.id):
-                return
-    raise NotCaughtUp(f"{unit} for {wanted.slot:%Y-%m-%d %H:%M} UTC; {said or 'see systemctl status'}")
+    wait_until_idle(unit)
+    request = wanted.request
+    with request_left(places.requests / task.name, request):
+        try:
+            systemd.ask(systemd.start_command([unit]))
+        except systemd.SystemdRefused as error:
+            # A run that fails does that as well; what counts is its record.
+            said = " ".join(error.args[0].split())
+        if find_run(spool, request.id) is None:
+            why = said or "its timer was faster"
+            raise NotCaughtUp(f"{unit} for {wanted.slot:%Y-%m-%d %H:%M} UTC; {why}; see rota runs {task.name}")
 
 
 def wait_until_idle(unit: str) -> None:
