@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +40,12 @@ tasks:
   held: {{description: Wait, command: [/bin/true]}}
   {LONG}: {{description: Take long, command: [/bin/true]}}
 """
+
+
+@pytest.fixture(autouse=True)
+def at_present(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test begins now, however long those before it took."""
+    monkeypatch.setattr(sys.modules[__name__], "NOW", datetime.now(UTC).replace(microsecond=0))
 
 
 @pytest.fixture
