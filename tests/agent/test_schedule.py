@@ -1,13 +1,18 @@
 """Laws of slots: what daylight saving, windows and several expressions make of a schedule."""
 
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import chain, islice, pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from rota.core.schedule import Schedule, Slot, schedule_of
+from rota.core.calendar import parse as parse_calendar
+from rota.core.schedule import Schedule, Slot, schedule_of, shifts_in
 from rota.core.task import Dst, Task
 from rota.core.window import parse
+from tests.agent.test_calendar import BASES, EXPRESSIONS
 
 SPRING = datetime(2026, 3, 29, 1, tzinfo=UTC)
 AUTUMN = datetime(2026, 10, 25, 1, tzinfo=UTC)
@@ -135,3 +140,29 @@ def test_a_slot_outside_all_that_only_allows_says_so() -> None:
 
 def test_a_task_without_a_schedule_has_none() -> None:
     assert schedule_of(Task(name="t", description="d", command=("/bin/true",))) is None
+
+
+@settings(max_examples=60, deadline=None, database=None, derandomize=True)
+@given(EXPRESSIONS, BASES, st.sampled_from([None, *Dst]), st.integers(0, 500_000))
+def test_slots_are_in_order_and_the_same_however_the_span_is_cut(
+    expression: str, begin: datetime, dst: Dst | None, seconds: int
+) -> None:
+    expression, _, zone = expression.rpartition(" ")
+    end = begin + timedelta(days=6)
+    whole = list(islice(schedule(expression, zone=zone, dst=dst).slots(begin, end), 400))
+    assert [slot.moment for slot in whole] == sorted({slot.moment for slot in whole})
+    cut = begin + timedelta(seconds=seconds)
+    parts = chain(
+        schedule(expression, zone=zone, dst=dst).slots(begin, cut),
+        schedule(expression, zone=zone, dst=dst).slots(cut, end),
+    )
+    assert list(islice(parts, 400)) == whole
+
+
+@pytest.mark.parametrize("zone", ["Europe/Zurich", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"])
+@pytest.mark.parametrize("expression", ["*:0/10", "02:15,40", "00..04:00/25", "Sun 02:30"])
+def test_without_dst_slots_go_ahead_exactly_when_systemd_elapses(zone: str, expression: str) -> None:
+    for shift in shifts_in(ZoneInfo(zone), 2027):
+        begin, end = shift.moment - timedelta(days=1), shift.moment + timedelta(days=1)
+        going = [slot.moment for slot in schedule(expression, zone=zone).slots(begin, end) if not slot.barred]
+        assert going == list(parse_calendar(expression, zone).between(begin, end))

@@ -373,7 +373,9 @@ def apply(changes: Sequence[Change], catalogue: Catalogue, places: Places, *, is
     unit_files.make_locks(places.lock(task.lock_name) for task in catalogue.tasks.values())
     # Each unit hides what the folder holds for others, and would not start without it.
     places.plans.mkdir(parents=True, exist_ok=True)
-    unit_files.make_successes(places.success(task.name) for task in catalogue.tasks.values() if task.every)
+    successes = [places.success(task.name) for task in catalogue.tasks.values() if task.every]
+    if successes:
+        unit_files.make_successes(successes, group=places.locks.stat().st_gid)
     if not is_live:
         write_units(changes)
         return

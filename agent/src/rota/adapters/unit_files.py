@@ -37,13 +37,16 @@ def make_locks(locks: Iterable[Path]) -> None:
         lock.chmod(0o644)
 
 
-def make_successes(files: Iterable[Path]) -> None:
-    """Make the missing files that tell a task's latest success; runs, which are of the folder's group, write them."""
+def make_successes(files: Iterable[Path], group: int = -1) -> None:
+    """Make the missing files that tell a task's latest success; runs, which are of this group, write them.
+
+    Without a group they stay in whose they are.
+    """
     for file in files:
         if not file.exists():
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(NEVER, encoding="ascii")
-        os.chown(file, -1, file.parent.stat().st_gid)
+        os.chown(file, -1, group)
         file.chmod(0o664)
 
 
