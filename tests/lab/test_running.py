@@ -68,7 +68,7 @@ def test_on_a_terminal_a_failure_is_shown_and_ctrl_c_stops_a_run(host: AgentHost
     assert (code, "rota: fail failed: exit 1" in shown) == (1, True)
     assert host.runs("fail")[0]["attended"]
     host.do("systemctl", "start", "rota-alert.service")
-    assert "fail" not in json.loads(host.do("rota", "incidents", "--json", check=False).stdout or "[]")
+    assert "fail" not in [each["task"] for each in json.loads(host.do("rota", "alert", "--list", "--json").stdout)]
     shown, code = typed(host, "run", "sleeper", keys="\x03")
     assert (code, "rota: stopping it; press Ctrl-C once more" in shown) == (143, True)
     assert host.runs("sleeper")[0]["reason"] == "stopped"

@@ -77,9 +77,11 @@ class Screen:
             return
         self.latest, said = printable(entry["item"]), printable(entry.get("outcome", "done"))
         self.outcomes[said] += 1
+        self._tell(self.latest, said, printable(entry.get("message", "")))
+
+    def _tell(self, name: str, outcome: str, message: str) -> None:
         if not self.is_terminal:
-            message = printable(entry.get("message", ""))
-            print(f"{self.latest}: {said}{f' ({message})' if message else ''}", file=sys.stderr)
+            print(f"{name}: {outcome}{f' ({message})' if message else ''}", file=sys.stderr)
 
     def draw(self) -> None:
         """Write the last line anew, unless the work has left a line of its own unfinished."""
@@ -112,6 +114,8 @@ class Screen:
 
     def end(self, record: RunRecord) -> None:
         """Say how it ended: always of a failure, and of a good end to whoever sits before it."""
+        for item in record.items[self.outcomes.total() :]:  # reported so late that only the record tells
+            self._tell(printable(item.name), printable(item.outcome), printable(item.message))
         if record.status is Status.SUCCEEDED and not record.unexpected and not self.is_terminal:
             return
         took = f" after {show_duration(record.duration)}" if record.duration is not None else ""
