@@ -114,7 +114,7 @@ def test_a_task_that_never_starts_is_told_and_has_a_record(on: Callable[[str], H
     host.wait(lambda: host.mails(LOCKED_OUT))
     reason = "never started: a credential is missing (exit 243)"
     assert reason in str(host.mails(LOCKED_OUT)[0]["Subject"])
-    assert reason in host.do("rota", "runs", LOCKED_OUT)
+    assert reason in host.do("rota", "runs", LOCKED_OUT, "--json")
 
 
 def test_what_fails_on_staging_stays_there(on: Callable[[str], Host]) -> None:
@@ -206,6 +206,7 @@ def test_a_chat_that_hangs_delays_no_mail_and_a_watcher_hears_each_run(
     asked.clear()
     host.do("touch", MENDED)
     host.start("falter")
+    host.look()
     host.wait(lambda: any("GET /beat " in each for each in asked))
     host.wait(lambda: any("POST /chat" in each and "falter recovered" in each for each in asked))
     assert len(host.mails("falter")) == 2
