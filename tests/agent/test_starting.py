@@ -45,9 +45,15 @@ import sys
 from pathlib import Path
 from rota import starting
 from rota.watching import Screen
-waiting = ["/bin/sh", "-c", "echo $$ >> $0; exec sleep 60", sys.argv[1]]
-starting.systemd.start_command = lambda units: waiting
-starting.systemd.stop_command = lambda units: waiting
+begun, look = Path(sys.argv[1]), starting.wait
+waited_for = []
+def wait(process):
+    if process.pid not in waited_for:
+        waited_for.append(process.pid)
+        begun.write_text("x" * len(waited_for))
+    return look(process)
+starting.wait = wait
+starting.systemd.start_command = starting.systemd.stop_command = lambda units: ["sleep", "60"]
 try:
     starting.start_and_watch("rota-task-x.service", Path("/nowhere"), "x", Screen())
 except starting.Detached:
@@ -61,7 +67,7 @@ def test_the_first_interrupt_stops_the_run_and_the_second_leaves_it_to_itself(tm
     command = [sys.executable, "-c", INTERRUPT, str(begun)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as following:
         for number in (1, 2):
-            wait_until(lambda number=number: begun.exists() and begun.read_text().count("\n") == number)
+            wait_until(lambda number=number: begun.exists() and len(begun.read_text()) == number)
             following.send_signal(signal.SIGINT)
         wait_until(lambda: following.poll() is not None)
         assert following.returncode == 7

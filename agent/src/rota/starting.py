@@ -127,7 +127,7 @@ def start_only(task: Task, places: Places, spool: Spool, request: Request) -> st
     with request_left(places.requests / task.name, request):
         systemd.ask(systemd.start_command([unit], is_waited_for=False))
         deadline = time.monotonic() + TAKEN_UP_WITHIN
-        while not (spool.folder / "output" / request.id).exists():
+        while find_run(spool, request.id) is None:
             if time.monotonic() > deadline:
                 raise NeverStarted(f"{unit}: {why_not(unit, '')}")
             time.sleep(LOOK_EVERY)  # between two looks at the spool
