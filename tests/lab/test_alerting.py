@@ -187,7 +187,7 @@ def apprise(deployed: Lab) -> Iterator[None]:
 def test_a_chat_that_hangs_delays_no_mail_and_a_watcher_hears_each_run(
     on: Callable[[str], Host], receiver: tuple[str, list[str]]
 ) -> None:
-    """In the sandbox of the real unit, with the URLs from its credentials."""
+    """a chat hangs while a mail is to go out | no run waits for it, the mail goes out, and the chat is tried again"""
     host, (address, asked) = on("production"), receiver
     settings = yaml.safe_load(host.do("cat", "/etc/rota/agent.yml"))["agent"]["alert"]
     own = settings | {"channels": ["chat", "stuck"], "to": ["operator@example.org", "chat", "stuck"]}

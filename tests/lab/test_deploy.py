@@ -15,6 +15,7 @@ from typing import Any, cast
 import pytest
 
 from provision.lab import Lab
+from tests.lab.agent_host import AgentHost
 
 pytestmark = pytest.mark.lab
 
@@ -105,6 +106,16 @@ def with_bad_migration() -> dict[str, str]:
     folder = ROOT / "agent/src/rota/diary/migrations"
     latest = max(path.stem for path in folder.glob("[0-9]*.py"))
     return {"migrations/9999_half.py": BAD_MIGRATION.format(latest=latest)}
+
+
+LONG = """
+import pathlib, select
+print("begun", flush=True)
+while not pathlib.Path("/tmp/go").exists():
+    select.select([], [], [], 0.1)
+import rota.diary.variant
+print(rota.diary.variant.__doc__)
+"""
 
 
 # -- deploys ----------------------------------------------------------------------------------------------------
@@ -223,6 +234,31 @@ def test_a_deploy_is_in_use_confirmed_and_written_down(estate: Estate, commit: C
     dumps = estate.run("ls", "/var/lib/rota/predeploy").split()
     assert f"{found['current']['id']}.dump" in dumps
     assert len(dumps) <= 5
+
+
+def test_a_run_that_began_before_a_deploy_and_a_rollback_ends_under_its_release(
+    estate: Estate, fab: Callable[..., Any], confirmed: str, commit: Callable[..., str]
+) -> None:
+    """a deploy and a rollback during a run | `succeeded`, under the release and from the code it began with"""
+    host = AgentHost(estate.lab, HOST)
+    python = "/opt/rota/current/venv/bin/python"
+    host.declare(long={"description": "Take long", "command": [python, "-I", "-c", LONG]})
+    try:
+        host.start("long")
+        began = estate.status()["current"]["id"]
+        newer = commit("newer than the run")
+        estate.deploy(newer)
+        assert estate.current() == newer
+        fab(HOST, "rollback")
+        estate.deploy(commit("newest of all"))
+        process = host.do("systemctl", "show", "--property=MainPID", "--value", "rota-task-long.service").stdout.strip()
+        host.do("nsenter", f"--target={process}", "--mount", "touch", "/tmp/go")  # noqa: S108 - the run's own
+        host.wait(lambda: host.runs("long")[0]["status"] != "running")
+        run = host.runs("long")[0]
+        assert (run["status"], run["release"]) == ("succeeded", began)
+        assert host.do("rota", "show", run["id"], "--log").stdout == "begun\nhealthy\n"
+    finally:
+        host.clear()
 
 
 def test_a_second_deploy_of_a_commit_changes_nothing_and_says_so(estate: Estate, confirmed: str) -> None:

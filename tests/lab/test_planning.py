@@ -76,6 +76,7 @@ def told(host: AgentHost, task: str) -> list[tuple[datetime, str]]:
 
 
 def test_slots_that_a_host_missed_while_it_was_down_are_told_or_caught_up(host: AgentHost) -> None:
+    """three slots pass while a host is down | as `catch_up` says they run late, or are `skipped`, `host was down`"""
     began, *missed = in_seconds(15, 35, 36, 37)
     host.declare(
         missed_none=planned(missed),
@@ -108,6 +109,7 @@ def test_slots_that_a_host_missed_while_it_was_down_are_told_or_caught_up(host: 
 
 
 def test_what_ran_was_barred_or_had_its_timer_stopped_is_told_apart(host: AgentHost) -> None:
+    """a timer is stopped by hand over a slot | `skipped`, `never started: its timer was stopped`"""
     (slot,) = in_seconds(15)
     host.declare(
         plan_fine=planned([slot]),

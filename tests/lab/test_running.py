@@ -84,6 +84,7 @@ def test_a_run_that_nobody_waits_for_goes_on(host: AgentHost) -> None:
 
 
 def test_what_is_left_in_a_session_of_its_own_is_told_and_ended(host: AgentHost) -> None:
+    """work leaves a process in a session of its own | `succeeded`, `left processes behind`; it does not live on"""
     host.declare(left={"description": "Leave", "command": ["/bin/sh", "-c", "setsid sleep 777 & sleep 0.2"]})
     host.do("rota", "run", "left")
     assert host.runs("left")[0]["reason"] == "left processes behind"

@@ -45,7 +45,7 @@ def property_of(host: AgentHost, unit: str, name: str) -> str:
 
 
 def test_a_schedule_moved_to_an_earlier_time_today_fires_nothing(host: AgentHost) -> None:
-    """Also not one that has passed since the timer was started, from where systemd looks for the next."""
+    """a schedule is moved to a time that has passed today | nothing is started"""
     before = host.runs("late")
     host.declare(late=LATE | {"schedule": "*-*-* 23:59:00"})
     started = seconds_of(host)
