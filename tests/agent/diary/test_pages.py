@@ -9,6 +9,8 @@ from urllib.parse import urlencode
 import pytest
 from django.conf import settings
 from django.core.management import call_command
+from django.db.migrations import AddField
+from django.db.migrations.loader import MigrationLoader
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -424,6 +426,20 @@ def test_only_static_files_are_served_as_such(cast: Cast, path: str) -> None:
 
 def test_the_migrations_say_what_the_tables_are(database: Any) -> None:
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+def test_the_release_before_can_go_on_writing_while_and_after_the_tables_are_migrated() -> None:
+    loader = MigrationLoader(None)
+    added = [
+        (name, operation)
+        for (app, name), migration in loader.disk_migrations.items()
+        if app == "diary" and not migration.initial
+        for operation in migration.operations
+        if isinstance(operation, AddField)
+    ]
+    assert added
+    for name, operation in added:
+        assert operation.field.null or operation.field.has_db_default(), f"{name}: {operation.name}"
 
 
 def test_a_person_without_a_password_cannot_log_in(database: Any) -> None:
