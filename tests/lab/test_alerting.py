@@ -55,7 +55,7 @@ class Host:
         return [mail for mail in self.lab.mails()[self.before :] if f"] {task} " in str(mail["Subject"])]
 
     def wait(self, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while not condition():
             assert time.monotonic() < deadline, self.do("rota", "status") + self.do("journalctl", "-u", "rota-alert@*")
             time.sleep(0.2)  # between two looks at the host

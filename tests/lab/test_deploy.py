@@ -108,14 +108,11 @@ def with_bad_migration() -> dict[str, str]:
     return {"migrations/9999_half.py": BAD_MIGRATION.format(latest=latest)}
 
 
-LONG = """
-import pathlib, select
-print("begun", flush=True)
-while not pathlib.Path("/tmp/go").exists():
-    select.select([], [], [], 0.1)
-import rota.diary.variant
-print(rota.diary.variant.__doc__)
-"""
+LONG = (
+    "import pathlib, select; print('begun', flush=True); "
+    "[select.select([], [], [], 0.1) for _ in iter(pathlib.Path('/tmp/go').exists, True)]; "
+    "import rota.diary.variant; print(rota.diary.variant.__doc__)"
+)
 
 
 # -- deploys ----------------------------------------------------------------------------------------------------

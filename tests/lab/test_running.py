@@ -78,7 +78,7 @@ def test_a_run_that_nobody_waits_for_goes_on(host: AgentHost) -> None:
     host.declare(sleeper=SLEEP)
     said = host.do("rota", "run", "sleeper", "--no-wait").stdout
     run = host.runs("sleeper")[0]
-    assert said == f"sleeper was started; rota show {run['id'][-6:]} --follow\n"
+    assert said == f"sleeper was started; rota show {run['id'][-8:]} --follow\n"
     assert (run["status"], run["asked_by"]) == ("running", "root")
     assert "already" in host.do("rota", "run", "sleeper", check=False).stderr
 

@@ -76,7 +76,7 @@ def test_what_needs_somebody_is_seen_in_every_way(host: AgentHost, fab: Fab) -> 
     assert fab(HOST, "start", "patient", check=False).returncode == 3
     status = fab(HOST, "status", "--words", "--fail", check=False)
     assert status.returncode == 1
-    assert "patient" in status.stdout.splitlines()[5]
+    assert re.search(r"^patient +failed: exit 3", status.stdout, re.MULTILINE)
     assert re.search(r"patient +failed +exit 3", fab(HOST, "runs", "--words", "patient --limit 1").stdout)
     [shown] = [
         each for each in json.loads(host.do("rota", "status", "--json").stdout)["tasks"] if each["task"] == "patient"

@@ -91,7 +91,7 @@ def run_unit(task: Task, places: Places, spool: Spool, request: Request) -> int:
         try:
             said = start_and_watch(unit, spool.folder, request.id, screen)
         except Detached:
-            screen.say(f"{task.name} goes on by itself; rota show {request.id[-6:]} --follow")
+            screen.say(f"{task.name} goes on by itself; rota show {request.id[-8:]} --follow")
             return INTERRUPTED
     return tell_end(spool, request.id, screen, NeverStarted(f"{unit}: {why_not(unit, said)}"))
 

@@ -119,7 +119,7 @@ class Screen:
         if record.status is Status.SUCCEEDED and not record.unexpected and not self.is_terminal:
             return
         took = f" after {show_duration(record.duration)}" if record.duration is not None else ""
-        self.say(f"{record.task} {outcome(record)}{took}; rota show {str(record.id)[-6:]}")
+        self.say(f"{record.task} {outcome(record)}{took}; rota show {str(record.id)[-8:]}")
 
 
 def printable(value: object) -> str:
