@@ -58,7 +58,8 @@ def test_commands(only: str, words: Sequence[str]) -> dict[str, list[str]]:
         "unit": [*parallel, "not lab and not browser and not servers", *words],
         "browser": ["pytest", "-q", "-m", "browser", *words],
         "servers": [*parallel, "servers", *words],
-        "lab": ["pytest", "-v", "-m", "lab", *words],
+        # Each of the two workers has a lab of its own.
+        "lab": ["pytest", "-v", "-n", "2", "--dist", "loadfile", "-m", "lab", *words],
     }
     if only and only not in kinds:
         raise NoSuchTests(f"{only!r}; there are: {', '.join(kinds)}")

@@ -84,7 +84,7 @@ def test_on_a_terminal_what_a_run_reports_is_shown_while_it_goes_on(home: Path) 
     assert "working\r\n" in terminal.shown
     (home / "go").touch()
     assert terminal.end() == 3
-    assert re.search(r"rota: tell failed: exit 3 after [0-9.]+ s; rota show [0-9a-f]{6}\r\n$", terminal.shown)
+    assert re.search(r"rota: tell failed: exit 3 after [0-9.]+ s; rota show [0-9a-f]{8}\r\n$", terminal.shown)
     assert "\x1b[31m" not in terminal.shown
     (run,) = Rota("--home", str(home)).json("runs")
     assert (run["attended"], run["counts"]) == (True, {"rows": 1204})
