@@ -239,8 +239,8 @@ def test_a_run_that_began_before_a_deploy_and_a_rollback_ends_under_its_release(
     """a deploy and a rollback during a run | `succeeded`, under the release and from the code it began with"""
     host = AgentHost(estate.lab, HOST)
     python = "/opt/rota/current/venv/bin/python"
-    host.declare(long={"description": "Take long", "command": [python, "-I", "-c", LONG]})
     try:
+        host.declare(long={"description": "Take long", "command": [python, "-I", "-c", LONG]})
         host.start("long")
         began = estate.status()["current"]["id"]
         newer = commit("newer than the run")
