@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -48,6 +49,12 @@ class Host:
         """As the timer does; systemd tells of a failure by its exit code."""
         self.do("systemctl", "start", f"rota-task-{task}.service", check=False)
 
+    def declare(self, alerting: dict[str, Any], tasks: dict[str, Any]) -> None:
+        """Have these tasks, and these settings of alerts beside the host's own; other tests' letters make no digest."""
+        own = yaml.safe_load(self.do("cat", "/etc/rota/agent.yml"))["agent"].get("alert") or {}
+        content = {"agent": {"alert": own | {"digest": 1000} | alerting}, "tasks": tasks}
+        self.do("tee", "/etc/rota/zz-test.yml", text=yaml.safe_dump(content))
+
     def look(self) -> None:
         self.do("systemctl", "start", "rota-alert.service")
 
@@ -69,7 +76,7 @@ def on(deployed: Lab) -> Iterator[Callable[[str], Host]]:
     def prepare(name: str) -> Host:
         host = Host(deployed, name)
         used.append(host)
-        host.do("tee", "/etc/rota/zz-test.yml", text=yaml.safe_dump({"tasks": TASKS}))
+        host.declare({}, TASKS)
         host.do("rota", "sync")
         host.do("touch", MENDED)
         host.start("falter")
@@ -189,10 +196,9 @@ def test_a_chat_that_hangs_delays_no_mail_and_a_watcher_hears_each_run(
 ) -> None:
     """a chat hangs while a mail is to go out | no run waits for it, the mail goes out, and the chat is tried again"""
     host, (address, asked) = on("production"), receiver
-    settings = yaml.safe_load(host.do("cat", "/etc/rota/agent.yml"))["agent"]["alert"]
-    own = settings | {"channels": ["chat", "stuck"], "to": ["operator@example.org", "chat", "stuck"]}
+    own = {"channels": ["chat", "stuck"], "to": ["operator@example.org", "chat", "stuck"]}
     tasks = TASKS | {"falter": TASKS["falter"] | {"heartbeat": "beat"}}
-    host.do("tee", "/etc/rota/zz-test.yml", text=yaml.safe_dump({"agent": {"alert": own}, "tasks": tasks}))
+    host.declare(own, tasks)
     urls = {"chat": f"json://{address}/chat", "stuck": f"json://{address}/hang", "beat": f"http://{address}/beat"}
     host.do("tee", URLS, text=yaml.safe_dump(urls))
     host.do("rota", "sync")
@@ -214,8 +220,7 @@ def test_a_chat_that_hangs_delays_no_mail_and_a_watcher_hears_each_run(
 
 def test_on_a_full_disk_and_without_its_secrets_alerting_goes_on_and_tells_once(on: Callable[[str], Host]) -> None:
     host = on("production")
-    own = yaml.safe_load(host.do("cat", "/etc/rota/agent.yml"))["agent"]["alert"] | {"channels": ["chat"]}
-    host.do("tee", "/etc/rota/zz-test.yml", text=yaml.safe_dump({"agent": {"alert": own}, "tasks": TASKS}))
+    host.declare({"channels": ["chat"]}, TASKS)
     host.do("rota", "sync")
     host.do("rm", URLS)
     host.do("mount", "-t", "tmpfs", "-o", "size=64k,mode=2750,uid=rota,gid=rota", "tmpfs", ALERTS)
