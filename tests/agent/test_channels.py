@@ -324,7 +324,7 @@ def test_nothing_of_a_url_is_repeated(url: str) -> None:
 @contextmanager
 def full(host: Host) -> Iterator[None]:
     """Nothing can be written where alerts are remembered: in the place of each new file there is a folder."""
-    names = ("standings.new", "export.incident.new", "told.json.new")
+    names = ("standings.json.new", "export.incident.new", "told.json.new")
     for name in names:
         (host.places.alerts / name).mkdir(parents=True)
     yield

@@ -32,6 +32,15 @@ def lines_with(pattern: str, paths: list[Path]) -> list[str]:
     ]
 
 
+def test_nothing_lies_at_the_top_but_what_belongs_there() -> None:
+    """Such as a key or a command line that a trial left behind, and that `git add --all` took."""
+    known = {
+        "run", "fabfile.py", "fabric.yml", "pyproject.toml", "ansible.cfg", "Vagrantfile", "README.md", "CHANGELOG.md",
+        "CONTRIBUTING.md", "LICENSE", ".gitignore",
+    }  # fmt: skip
+    assert {path.name for path in TRACKED if path.parent == ROOT and path.exists()} == known
+
+
 WRITTEN = [path for path in PYTHON if "migrations" not in path.parts]  # Django writes the rest
 
 

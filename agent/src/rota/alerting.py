@@ -2,7 +2,6 @@
 
 import email
 import email.policy
-import fcntl
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 from rota import measuring
 from rota.adapters.incidents import Incidents, Journal
 from rota.adapters.outbound import Addressed, Beat, Door, Failures, NotSent, Outbox, World, caught_in, remove_old
-from rota.adapters.spool import Spool, SpoolUnreadable, spool_of
+from rota.adapters.spool import Spool, SpoolUnreadable, spool_of, turn_in
 from rota.adapters.standings import Standings
 from rota.adapters.urls import UrlsUnreadable, read_urls
 from rota.core import letter as writing
@@ -110,12 +109,8 @@ def incidents_of(places: Places) -> Incidents:
 def alone(memory: Incidents) -> Iterator[None]:
     """Wait for our turn: several tasks may fail at once."""
     memory.make()
-    file = os.open(memory.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with turn_in(memory.folder):
         yield
-    finally:
-        os.close(file)
 
 
 def look_at(places: Places, catalogue: Catalogue, spool: Spool, memory: Incidents, now: datetime) -> Look:

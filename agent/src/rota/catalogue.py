@@ -23,12 +23,12 @@ from rota.core.calendar import parse as parse_calendar
 from rota.core.catalogue import Agent, Catalogue
 from rota.core.errors import RotaError
 from rota.core.fields import FIELDS, ZONE_NAME
-from rota.core.mail import READERS, Alerting, parse_alerting
+from rota.core.mail import READERS, parse_alerting
 from rota.core.nearest import nearest
 from rota.core.parameter import DRY_RUN
 from rota.core.parameter_fields import WrongWithin
 from rota.core.record import TASK_NAME
-from rota.core.retention import Keep, parse_keep
+from rota.core.retention import parse_keep
 from rota.core.status import Environment
 from rota.core.task import Task, declaration
 from rota.core.window import Window
@@ -39,6 +39,9 @@ AGENT_KEYS = ("host", "environment", "diary", "alert", "keep")
 DIARY_KEYS = ("url", "certificate")
 BOUND_TO_SLOTS = ("dst", "only", "except", "catch_up", "catch_up_window")
 SCHEDULED = ("schedule", "zone", "spread", *BOUND_TO_SLOTS)
+
+
+Section = typing.TypeVar("Section")
 
 
 class BadConfiguration(RotaError):
@@ -199,30 +202,27 @@ def read_agent(settings: Mapping[str, Setting], host: str, environment: str) -> 
         environment=Environment(said),
         diary=url.rstrip("/") if url else None,
         certificate=Path(str(certificate)) if certificate else None,
-        alerting=read_alerting(values.get("alert") or {}, file),
-        keep=read_keep(values.get("keep") or {}, file),
+        alerting=read_section("alert", values.get("alert") or {}, READERS, parse_alerting, file),
+        keep=read_section("keep", values.get("keep") or {}, retention.READERS, parse_keep, file),
     )
 
 
-def read_alerting(settings: object, file: Path | None) -> Alerting:
+def read_section(
+    key: str,
+    settings: object,
+    known: Iterable[str],
+    parse: Callable[[Mapping[str, object]], Section],
+    file: Path | None,
+) -> Section:
+    """What `agent` holds under this key, as `parse` reads it, which raises ValueError. Raises BadConfiguration."""
+    where, names = f"{file}: agent", list(known)
     if not isinstance(settings, dict):
-        raise BadConfiguration(f"{file}: agent: alert is {settings!r}; it must be a mapping of {', '.join(READERS)}")
-    refuse_unknown(settings, READERS, f"{file}: agent: alert")
+        raise BadConfiguration(f"{where}: {key} is {settings!r}; it must be a mapping of {', '.join(names)}")
+    refuse_unknown(settings, names, f"{where}: {key}")
     try:
-        return parse_alerting(settings)
+        return parse(settings)
     except ValueError as error:
-        raise BadConfiguration(f"{file}: agent: alert: {error}") from None
-
-
-def read_keep(settings: object, file: Path | None) -> Keep:
-    known = retention.READERS
-    if not isinstance(settings, dict):
-        raise BadConfiguration(f"{file}: agent: keep is {settings!r}; it must be a mapping of {', '.join(known)}")
-    refuse_unknown(settings, known, f"{file}: agent: keep")
-    try:
-        return parse_keep(settings)
-    except ValueError as error:
-        raise BadConfiguration(f"{file}: agent: keep: {error}") from None
+        raise BadConfiguration(f"{where}: {key}: {error}") from None
 
 
 def build(name: str, own: Mapping[str, Setting], packs: Mapping[str, PackTask], python: Sequence[str]) -> Task | None:

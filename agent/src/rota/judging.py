@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +10,7 @@ from uuid import UUID
 from rota.adapters.incidents import Journal
 from rota.adapters.pauses import Pauses
 from rota.adapters.plans import Plans
-from rota.adapters.spool import Spool, decode, runs
+from rota.adapters.spool import Spool, runs
 from rota.adapters.standings import News
 from rota.core.catalogue import Catalogue
 from rota.core.history import Standing
@@ -30,7 +29,7 @@ from rota.core.incident import (
 )
 from rota.core.places import Places
 from rota.core.plan import BadPlan
-from rota.core.record import BadRecord, RunRecord
+from rota.core.record import RunRecord
 from rota.core.status import Skip, Status, Trigger
 from rota.core.task import Task
 from rota.runner import make_identifier
@@ -149,15 +148,7 @@ def new_runs(news: News, task: str, spared: list[RunRecord]) -> list[RunRecord]:
 
 def spared_runs(spool: Spool) -> list[RunRecord]:
     """The runs whose records only the spare could take, for the disk is full."""
-    return list(decoded(spool))
-
-
-def decoded(spool: Spool) -> Iterator[RunRecord]:
-    for content in spool.spared():
-        with suppress(BadRecord):
-            record = decode(content)
-            if isinstance(record, RunRecord):
-                yield record
+    return [record for record in spool.spared_records() if isinstance(record, RunRecord)]
 
 
 def running_runs(spool: Spool) -> list[RunRecord]:
@@ -191,21 +182,8 @@ def record_of(failure: Failure, catalogue: Catalogue, places: Places, task: Task
         ended=now,
         status=Status.FAILED,
         reason=why_without_record(failure.result, failure.exit_code, failure.exit_status),
-        exit_code=None,
-        signal=None,
-        duration=None,
-        cpu=None,
-        memory_peak=None,
-        output_bytes=0,
-        output_dropped=0,
-        output="",
-        items=(),
-        counts={},
-        boot_id="",
         invocation_id=failure.invocation,
         release=places.current.resolve().name if places.current.exists() else "",
-        unit_hash="",
-        attempt=1,
     )
 
 

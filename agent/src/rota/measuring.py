@@ -7,7 +7,7 @@ from pathlib import Path
 from rota.adapters.outbound import caught_in
 from rota.adapters.pauses import Pauses
 from rota.adapters.retaining import load_usage
-from rota.adapters.spool import spool_of, write_through
+from rota.adapters.spool import replace_through, spool_of
 from rota.core.catalogue import Catalogue
 from rota.core.due import next_start, overdue_since
 from rota.core.exposition import Measured, MeasuredTask, render
@@ -67,7 +67,4 @@ def write(folder: Path, measured: Measured) -> None:
     """Replace the measurements in the folder where node exporter looks, if there is one."""
     if not folder.is_dir():
         return
-    beside = folder / "rota.new"
-    write_through(beside, render(measured))
-    beside.chmod(0o644)
-    beside.replace(folder / "rota.prom")
+    replace_through(folder / "rota.prom", render(measured), mode=0o644)

@@ -19,7 +19,7 @@ from rota.adapters.pauses import Pauses
 from rota.adapters.plans import Look, Plans
 from rota.adapters.reconciling import Boot, read_boot, read_record
 from rota.adapters.requests import Asked, Requests
-from rota.adapters.spool import Record, Spool, decode, spool_of
+from rota.adapters.spool import Record, Spool, spool_of
 from rota.adapters.standings import Standings
 from rota.core.accounting import (
     LATE,
@@ -40,7 +40,7 @@ from rota.core.history import Standing, usual_values
 from rota.core.pause import Pause
 from rota.core.places import Places
 from rota.core.plan import HORIZON, MOST, BadPlan, Plan, Planned
-from rota.core.record import MAX_TEXT, BadRecord, RunRecord
+from rota.core.record import MAX_TEXT, RunRecord
 from rota.core.schedule import Schedule, schedule_of
 from rota.core.status import Status, Trigger
 from rota.core.task import CatchUp, Task
@@ -407,11 +407,7 @@ def read_folder(spool: Spool, folder: str, since: datetime) -> Iterator[Record]:
 
 def unfinished(spool: Spool) -> Iterator[Record]:
     """Records that a full disk left in the spare, or a power cut in tmp/; `rota reconcile` puts them in their place."""
-    for text in spool.spared():
-        try:
-            yield decode(text)
-        except BadRecord:
-            continue
+    yield from spool.spared_records()
     for path in sorted((spool.folder / "tmp").glob("*.json")):
         try:
             if record := read_record(path):
@@ -438,21 +434,8 @@ def record_of(work: Accounting, name: str, task: Task | None, skipped: Skipped, 
         ended=work.now,
         status=Status.SKIPPED,
         reason=cut(skipped.reason, MAX_TEXT),
-        exit_code=None,
-        signal=None,
-        duration=None,
-        cpu=None,
-        memory_peak=None,
-        output_bytes=0,
-        output_dropped=0,
-        output="",
-        items=(),
         counts=counts,
         boot_id=work.boot.id,
-        invocation_id="",
-        release="",
-        unit_hash="",
-        attempt=1,
     )
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rota.adapters.spool import UnsafeFile, read_plain, write_through
+from rota.adapters.spool import UnsafeFile, read_plain, replace_through
 from rota.core.incident import Incident, Kind, Told
 from rota.core.telling import Receiver
 
@@ -145,12 +145,4 @@ def read_mapping(path: Path) -> dict[str, Any] | None:
 
 
 def replace_file(path: Path, value: Mapping[str, object]) -> None:
-    """Write beside and rename."""
-    beside = path.with_name(f"{path.name}.new")
-    try:
-        write_through(beside, json.dumps(value, default=datetime.isoformat) + "\n")
-        beside.replace(path)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
+    replace_through(path, json.dumps(value, default=datetime.isoformat) + "\n")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rota.adapters import sending
-from rota.adapters.spool import write_through
+from rota.adapters.spool import replace_through
 from rota.core.errors import RotaError
 from rota.core.letter import Desk, Letter, as_mail
 from rota.core.mail import Alerting
@@ -235,11 +235,9 @@ class Outbox:
     def _write(self, name: str, text: str) -> str:
         """Why it could not be written; empty when it could."""
         path = self.folder / name
-        beside = path.with_name(f"{name}.new")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_through(beside, text)
-            beside.replace(path)
+            replace_through(path, text)
         except OSError as error:
             return f"{path}: {error.strerror}"
         return ""

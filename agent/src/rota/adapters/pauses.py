@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from rota.adapters.spool import UnsafeFile, read_plain, write_through
+from rota.adapters.spool import UnsafeFile, read_plain, replace_through
 from rota.core.pause import Pause
 
 LIMIT = 64 * 1024
@@ -32,10 +32,7 @@ class Pauses:
 
     def store(self, task: str, pause: Pause) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        beside = self.folder / f".{task}.new"
-        write_through(beside, json.dumps(asdict(pause), default=datetime.isoformat) + "\n")
-        beside.chmod(0o644)
-        beside.replace(self.path(task))
+        replace_through(self.path(task), json.dumps(asdict(pause), default=datetime.isoformat) + "\n", mode=0o644)
 
     def remove(self, task: str) -> None:
         self.path(task).unlink(missing_ok=True)

@@ -1,15 +1,13 @@
 """The plans of all tasks: a file each, which the accounting writes and the runner reads."""
 
-import fcntl
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from rota.adapters.spool import UnsafeFile, read_plain, write_through
+from rota.adapters.spool import UnsafeFile, read_plain, replace_through, turn_in
 from rota.core.plan import BadPlan, Plan, read_plan, write_plan
 
 LIMIT = 4 * 1024 * 1024
@@ -57,10 +55,7 @@ class Plans:
 
     def store(self, task: str, plan: Plan) -> None:
         """Put the plan in place whole. Raises OSError, as when the disk is full; then the plan stays as it was."""
-        beside = self.folder / f".{task}.new"
-        write_through(beside, write_plan(plan))
-        beside.chmod(0o644)
-        beside.replace(self.path(task))
+        replace_through(self.path(task), write_plan(plan), mode=0o644)
 
     def remove(self, task: str) -> None:
         self.path(task).unlink(missing_ok=True)
@@ -69,12 +64,8 @@ class Plans:
     def alone(self) -> Iterator[None]:
         """Wait for our turn: a timer and several people may ask for an accounting at once."""
         self.make()
-        file = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with turn_in(self.folder):
             yield
-        finally:
-            os.close(file)
 
     def last_look(self) -> Look | None:
         try:
@@ -85,9 +76,7 @@ class Plans:
             return None
 
     def keep_look(self, look: Look) -> None:
-        beside = self.folder / ".look.new"
-        write_through(beside, json.dumps(asdict(look), default=datetime.isoformat) + "\n")
-        beside.replace(self._look)
+        replace_through(self._look, json.dumps(asdict(look), default=datetime.isoformat) + "\n")
 
     @property
     def _look(self) -> Path:

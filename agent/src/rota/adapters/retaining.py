@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from rota.adapters.spool import MAX_RECORD, Spool, UnsafeFile, read_plain, record_names, write_through
+from rota.adapters.spool import MAX_RECORD, Spool, UnsafeFile, read_plain, record_names, replace_through
 from rota.core.identifier import first_identifier
 from rota.core.retention import Keep, Worth, too_many, too_old
 from rota.core.status import Status
@@ -218,6 +218,4 @@ def load_usage(spool: Spool) -> Usage:
 
 
 def store_usage(spool: Spool, usage: Usage) -> None:
-    beside = usage_file(spool).with_suffix(".new")
-    write_through(beside, json.dumps(asdict(usage), default=datetime.isoformat) + "\n")
-    beside.replace(usage_file(spool))
+    replace_through(usage_file(spool), json.dumps(asdict(usage), default=datetime.isoformat) + "\n")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rota.adapters.diary import LONGEST_WAIT, Diary, DiaryBusy, TooLarge, Verdict, encode
-from rota.adapters.spool import Record, Spool, UnsafeFile, is_over, shippable, write_through
+from rota.adapters.spool import Record, Spool, UnsafeFile, is_over, replace_through, shippable
 from rota.core.record import MAX_BYTES, MAX_RECORDS, BadRecord, RunRecord
 
 BATCH_BYTES = MAX_BYTES - 64 * 1024
@@ -49,9 +49,7 @@ def ship(
             if shipment.acknowledged + shipment.quarantined == before:
                 break
     except DiaryBusy as error:
-        beside = pause.with_suffix(".new")
-        write_through(beside, (now + timedelta(seconds=error.wait)).isoformat())
-        beside.replace(pause)
+        replace_through(pause, (now + timedelta(seconds=error.wait)).isoformat())
         raise
     return shipment
 

@@ -1,9 +1,11 @@
 """The spool: run records as files, from the start of a run until long after the diary has acknowledged it."""
 
+import fcntl
 import json
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -195,8 +197,14 @@ class Spool:
         write_through(beside, json.dumps(as_mapping(record)) + "\n")
         beside.replace(self.spare / f"{record.id}.json")
 
+    def spared_records(self) -> Iterator[Record]:
+        """The readable records that only the spare could take."""
+        for text in self.spared():
+            with suppress(BadRecord):
+                yield decode(text)
+
     def spared(self) -> Iterator[bytes]:
-        """The records that only the spare could take."""
+        """The texts of the records that only the spare could take."""
         for path in sorted(self.spare.glob("*.json")) if self.spare.is_dir() else ():
             try:
                 yield read_plain(path, MAX_RECORD)
@@ -281,10 +289,33 @@ def read_plain(path: Path, limit: int) -> bytes:
         return stream.read(limit)
 
 
-def write_through(path: Path, text: str) -> None:
+def replace_through(path: Path, text: str, *, mode: int = 0o640) -> None:
+    """Write beside and rename, so that the file has all of the text or is as it was. Raises OSError."""
+    beside = path.with_name(f"{path.name}.new")
+    try:
+        write_through(beside, text, mode=mode)
+        beside.replace(path)
+    except OSError:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def turn_in(folder: Path) -> Iterator[None]:
+    """Wait for our turn: of several processes one at a time works on what lies in this folder."""
+    file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def write_through(path: Path, text: str, *, mode: int = 0o640) -> None:
     """Write a new file and wait until the disk has it."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
-    os.fchmod(file, 0o640)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    os.fchmod(file, mode)
     with os.fdopen(file, "w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rota.adapters.spool import Spool, UnsafeFile, read_plain, write_through
+from rota.adapters.spool import Spool, UnsafeFile, read_plain, replace_through
 from rota.core.history import ROW, Days, Ended, Standing, Tally, follow
 from rota.core.record import BadRecord, RunRecord
 from rota.core.status import Status
@@ -206,7 +206,4 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def replace_file(path: Path, value: object) -> None:
-    """Write beside and rename."""
-    beside = path.with_suffix(".new")
-    write_through(beside, json.dumps(value, default=datetime.isoformat, separators=(",", ":")) + "\n")
-    beside.replace(path)
+    replace_through(path, json.dumps(value, default=datetime.isoformat, separators=(",", ":")) + "\n")

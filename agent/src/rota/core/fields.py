@@ -40,6 +40,22 @@ class Field:
     meaning: str
 
 
+def read_keys(mapping: Mapping[str, object], readers: Mapping[str, Callable[[object], object]]) -> dict[str, object]:
+    """Each value as its key's reader has it; a key without a value is absent.
+
+    Raises ValueError naming the key, its value and what would be right.
+    """
+    values: dict[str, object] = {}
+    for key, value in mapping.items():
+        if value is None:
+            continue
+        try:
+            values[key] = readers[key](value)
+        except ValueError as error:
+            raise ValueError(f"{key} is {value!r}; it must be {error}") from None
+    return values
+
+
 def text(value: object) -> str:
     if isinstance(value, str) and value.strip() and value.isprintable():
         return value

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from rota.core.fields import FILE_NAME, ZONE_NAME, choice, matching, text, whole, windows
+from rota.core.fields import FILE_NAME, ZONE_NAME, choice, matching, read_keys, text, whole, windows
 from rota.core.rule import (
     ADDRESS,
     CHANNEL,
@@ -114,14 +114,9 @@ def parse_alerting(mapping: Mapping[str, object]) -> Alerting:
 
     Raises ValueError naming the key, its value and what would be right.
     """
-    values: dict[str, object] = {}
-    for key, value in mapping.items():
-        if value is None:
-            continue
-        try:
-            values["sender" if key == "from" else key] = READERS[key](value)
-        except ValueError as error:
-            raise ValueError(f"{key} is {value!r}; it must be {error}") from None
+    values = read_keys(mapping, READERS)
+    if "from" in values:
+        values["sender"] = values.pop("from")
     found = Alerting(**values)  # type: ignore[arg-type]  # READERS reads each as what Alerting declares
     if found.user and found.tls is Tls.NONE:
         raise ValueError("tls is 'none', but there is a user; a password needs starttls or tls")

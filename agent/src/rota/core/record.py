@@ -56,6 +56,7 @@ class Item:
 class RunRecord:
     """One run on one host. `duration` and `cpu` are seconds, `memory_peak` and the output's sizes are bytes.
 
+    A run whose work never began says nothing of what comes after `reason`.
     `asked_by` names who started it by hand and `parameters` what they asked for; `attended` says that they watched it
     on a terminal, so that its failure opens no incident; `unexpected` says what is suspicious
     about a success; `retry_at` is when the next attempt of a failed run begins, and None where there is none.
@@ -72,21 +73,21 @@ class RunRecord:
     ended: datetime | None
     status: Status
     reason: str
-    exit_code: int | None
-    signal: int | None
-    duration: float | None
-    cpu: float | None
-    memory_peak: int | None
-    output_bytes: int
-    output_dropped: int
-    output: str
-    items: tuple[Item, ...]
-    counts: Mapping[str, float]
-    boot_id: str
-    invocation_id: str
-    release: str
-    unit_hash: str
-    attempt: int
+    exit_code: int | None = None
+    signal: int | None = None
+    duration: float | None = None
+    cpu: float | None = None
+    memory_peak: int | None = None
+    output_bytes: int = 0
+    output_dropped: int = 0
+    output: str = ""
+    items: tuple[Item, ...] = ()
+    counts: Mapping[str, float] = field(default_factory=dict)
+    boot_id: str = ""
+    invocation_id: str = ""
+    release: str = ""
+    unit_hash: str = ""
+    attempt: int = 1
     asked_by: str = ""
     attended: bool = False
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)

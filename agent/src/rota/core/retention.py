@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from rota.core.fields import read_keys
 from rota.core.identifier import first_identifier
 from rota.core.quantities import parse_duration, parse_size
 
@@ -73,15 +74,7 @@ def parse_keep(mapping: Mapping[str, object]) -> Keep:
 
     Raises ValueError naming the key, its value and what would be right.
     """
-    values: dict[str, object] = {}
-    for key, value in mapping.items():
-        if value is None:
-            continue
-        try:
-            values[key] = READERS[key](value)
-        except ValueError as error:
-            raise ValueError(f"{key} is {value!r}; it must be {error}") from None
-    found = Keep(**values)  # type: ignore[arg-type]  # READERS reads each as what Keep declares
+    found = Keep(**read_keys(mapping, READERS))  # type: ignore[arg-type]  # READERS reads each as what Keep declares
     if found.failures < found.age:
         raise ValueError("failures is shorter than age; what failed is worth more than what went well")
     return found
