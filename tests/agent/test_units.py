@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from rota import checks, units
+from rota import checks, runner, units
 from rota.adapters import systemd
 from rota.catalogue import discover, load
 from rota.core import places
@@ -150,6 +150,17 @@ def test_alerts_know_urls_only_where_they_may_speak_and_go_out_without_them(tmp_
     assert systemd.complaints(systemd.verify_command([tmp_path / name])) == []
     silent = Catalogue(replace(agent, environment=Environment.STAGING), {})
     assert "alert_urls" not in units.compile_units(silent, HOST, package=Path("/x"), now=NOW)[name]
+
+
+def test_the_runner_s_shield_is_the_one_that_it_lays_down() -> None:
+    unit = compiled(PLAIN)["rota-task-plain.service"]
+    assert f"\nOOMScoreAdjust={runner.SHIELD.decode()}" in unit
+
+
+def test_what_may_not_be_in_memory_may_not_be_in_swap_either() -> None:
+    assert "\nMemoryMax=512M\n" in (limited := compiled(FULL)["rota-task-full.service"])
+    assert "\nMemorySwapMax=0\n" in limited
+    assert "Memory" not in compiled(PLAIN)["rota-task-plain.service"].replace("MemoryDeny", "")
 
 
 def test_all_units_are_recognised_as_ours_and_nothing_else_is() -> None:

@@ -46,6 +46,9 @@ TRIGGER_AGE = 15 * 60
 SLOT_AGE = 60.0
 """How many seconds after its slot, and its spread, a start is taken for that slot's."""
 MAX_PLAN = 4 * 1024 * 1024
+SHORT_OF_MEMORY = "out of memory: a process that it started was killed"
+SHIELD = b"-900\n"
+"""The unit's OOMScoreAdjust=: it shields the runner when memory runs out, for it has to tell; never the work."""
 ENDED_BY_OTHERS = ("stopped", "host shut down")
 NO_LOGIN_WAIT = 0.5
 UNFINISHED = "tmp"
@@ -200,6 +203,8 @@ class End:
         self.duration: float | None = None
         self.cpu: float | None = None
         self.memory_peak: int | None = None
+        self.is_short_of_memory = False
+        """Whether it succeeded although something of it was killed for want of memory."""
 
 
 def main() -> None:
@@ -262,7 +267,8 @@ def attempt(settings: Settings, start: dict[str, Field], command: list[str], sto
     store(settings, "start", path, record(settings, start, None))
     end, report = work(settings, command, stop, output)
     finish_output(output)
-    told = consider(settings, end, output, report) if settings.retry or settings.expect or settings.every else ""
+    is_considered = settings.retry or settings.expect or settings.every or end.is_short_of_memory
+    told = consider(settings, end, output, report) if is_considered else ""
     if settings.is_attended and exists(settings.request):  # whoever watches takes it away when they leave
         told += ',"attended":true'
     store_end(settings, record(settings, start, end, output, report, told))
@@ -279,10 +285,12 @@ def consider(settings: Settings, end: End, output: Output, report: bytes) -> str
     plan = read_text(settings.plan, MAX_PLAN) if settings.plan else ""
     if settings.every and not settings.is_dry_run:
         rarely("runner_due").note(settings.success, end.status)
+    sentences: list[str] = [SHORT_OF_MEMORY] if end.is_short_of_memory else []
     if settings.expect and end.status == "succeeded" and not settings.is_dry_run:
         items, counts = measure(report)
         values = {**counts, "items": items, "duration": end.duration or 0.0, "output_bytes": output.seen}
-        sentences = rarely("runner_expect").unexpected(settings.expect, values, plan)
+        sentences += rarely("runner_expect").unexpected(settings.expect, values, plan)
+    if sentences:
         told = f',"unexpected":[{",".join(quote(cut(each, MAX_TEXT)) for each in sentences)}]'
     if settings.retry and settings.trigger != "manual" and end.status == "failed" and end.reason not in ENDED_BY_OTHERS:
         settings.again = rarely("runner_retry").next_moment(settings.retry, settings.attempt, plan)
@@ -455,8 +463,6 @@ def open_lock(path: str) -> int:
 def work(settings: Settings, command: list[str], stop: Stop, output: Output) -> tuple[End, bytes]:
     """Start the command, keep what it prints and reports, and wait for its end."""
     began = time.monotonic()
-    # Of this unit's first attempt none can have been killed before.
-    killed = count_killed() if settings.attempt > 1 else 0
     printed, out = posix.pipe2(posix.O_CLOEXEC)
     widen(out)
     reported, report = posix.pipe2(posix.O_CLOEXEC)
@@ -472,20 +478,22 @@ def work(settings: Settings, command: list[str], stop: Stop, output: Output) -> 
     posix.close(report)
     if stop.reason:
         stop.kill(signal.SIGTERM)
-    # Both cost nothing here: the child is being started meanwhile.
+    # All of this costs nothing here: the child is being started meanwhile.
     import resource
 
     reserve(f"{settings.spool}/{UNFINISHED}/{settings.identifier}.end.json")
+    groups = unit_groups(settings.task)
+    killed = count_killed(groups)
     child = stop.child
     kept = supervise(settings, stop, printed, reported, output)
     stop.child = 0
     _, status = posix.waitpid(child, 0)
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    end = judge(status, stop.reason, killed)
+    end = judge(status, stop.reason, is_short_of_memory=count_killed(groups) > killed)
     end.duration = time.monotonic() - began
     end.cpu = usage.ru_utime + usage.ru_stime
     end.memory_peak = usage.ru_maxrss * 1024
-    if kill_leftovers(child, settings.task) and not end.reason:
+    if kill_leftovers(child, groups) and not end.reason:
         end.reason = "left processes behind"
     return end, kept
 
@@ -518,11 +526,39 @@ def spawn(settings: Settings, command: list[str], out: int, report: int) -> int:
         (posix.POSIX_SPAWN_DUP2, report, 3),
     )
     defaults = (signal.SIGPIPE, signal.SIGXFSZ)  # which the interpreter ignores
+    shield = lay_down_shield()
     try:
         return posix.posix_spawnp(command[0], command, environ, file_actions=actions, setpgroup=0, setsigdef=defaults)
     finally:
+        take_up_shield(shield)
         for file in (out, report, nothing):
             posix.close(file)
+
+
+def lay_down_shield() -> int:
+    """Be killed for want of memory like anybody else, as a process that is started now will be.
+
+    Returns the file in which to take it up again, which the kernel allows to whom it was given; -1 without one.
+    """
+    try:
+        file = posix.open("/proc/self/oom_score_adj", posix.O_RDWR | posix.O_CLOEXEC)
+    except OSError:
+        return -1
+    if posix.read(file, 16) == SHIELD:
+        posix.write(file, b"0")
+        return file
+    posix.close(file)
+    return -1
+
+
+def take_up_shield(file: int) -> None:
+    if file < 0:
+        return
+    try:
+        posix.write(file, SHIELD)
+    except OSError as error:
+        warn(f"nothing shields the runner when memory runs out: {error}")
+    posix.close(file)
 
 
 def lift(file: int) -> int:
@@ -604,7 +640,7 @@ def read_once(file: int, buffer: bytearray, sink: Output | bytearray) -> int:
     return size
 
 
-def judge(status: int, stopped: str, killed: int = 0) -> End:
+def judge(status: int, stopped: str, *, is_short_of_memory: bool = False) -> End:
     """What the kernel's wait status means, in the words of a record."""
     number = posix.WTERMSIG(status) if posix.WIFSIGNALED(status) else None
     code = None if number else posix.WEXITSTATUS(status)
@@ -612,8 +648,10 @@ def judge(status: int, stopped: str, killed: int = 0) -> End:
         returned = TIMED_OUT if stopped == "timeout" else 128 + signal.SIGTERM
         return End("failed", shown_stop(stopped), returned, code, number)
     if code == 0:
-        return End("succeeded", "", 0, code)
-    if count_killed() > killed:
+        end = End("succeeded", "", 0, code)
+        end.is_short_of_memory = is_short_of_memory
+        return end
+    if is_short_of_memory:
         return End("failed", "out of memory", code or 128 + (number or 0), code, number)
     if number:
         name = SHOWN_SIGNALS.get(number)
@@ -625,14 +663,14 @@ def shown_stop(reason: str) -> str:
     return "host shut down" if reason == "stopped" and is_shutting_down() else reason
 
 
-def kill_leftovers(group: int, task: str) -> bool:
+def kill_leftovers(group: int, groups: list[str]) -> bool:
     """Kill what remains of the child's process group, and of the unit; True when something did."""
     try:
         posix.kill(-group, signal.SIGKILL)
         is_left = True
     except (ProcessLookupError, PermissionError):
         is_left = False
-    for process in unit_processes(task):
+    for process in unit_processes(groups):
         try:
             posix.kill(process, signal.SIGKILL)
             is_left = True
@@ -641,21 +679,28 @@ def kill_leftovers(group: int, task: str) -> bool:
     return is_left
 
 
-def unit_processes(task: str) -> list[int]:
-    """The other processes of the task's unit: in sessions of their own a process group does not have them.
+def unit_processes(groups: list[str]) -> list[int]:
+    """The other processes of the task's unit: in sessions of their own a process group does not have them."""
+    for folder in groups:
+        if found := read_text(f"{folder}/cgroup.procs", 1 << 16).split():
+            own = str(posix.getpid())
+            return [to_whole(process) for process in found if process != own]
+    return []
 
-    Only in that very unit: elsewhere, as under a terminal that is a unit, they would be somebody else's.
+
+def unit_groups(task: str) -> list[str]:
+    """The folders of the task's unit among control groups, of version 2 and of systemd's own hierarchy beside it.
+
+    Only of that very unit: elsewhere, as under a terminal that is a unit, what is in it would be somebody else's.
     """
     if not environment("INVOCATION_ID"):
         return []
+    folders = []
     for line in read_text("/proc/self/cgroup").split("\n"):
         number, _, path = line.partition("::") if line.startswith("0::") else line.partition(":name=systemd:")
         if path.endswith(f"/rota-task-{task}.service"):
-            folder = "/sys/fs/cgroup" if number == "0" else "/sys/fs/cgroup/systemd"
-            if found := read_text(f"{folder}{path}/cgroup.procs", 1 << 16).split():
-                own = str(posix.getpid())
-                return [to_whole(process) for process in found if process != own]
-    return []
+            folders.append(("/sys/fs/cgroup" if number == "0" else "/sys/fs/cgroup/systemd") + path)
+    return folders
 
 
 def is_shutting_down() -> bool:
@@ -674,12 +719,12 @@ def is_shutting_down() -> bool:
     return True
 
 
-def count_killed() -> int:
-    """How often the kernel killed something of this unit for its memory limit (cgroup v2: memory.events)."""
-    if not environment("INVOCATION_ID"):
-        return 0
-    group = read_first_line("/proc/self/cgroup").rpartition(":")[2]
-    events = read_text(f"/sys/fs/cgroup{group}/memory.events").splitlines()
+def count_killed(groups: list[str]) -> int:
+    """How often the kernel killed something of these groups for want of memory, the unit's or the host's.
+
+    Only version 2 tells, in memory.events; and where a group outlives its unit, of former runs as well.
+    """
+    events = [line for folder in groups for line in read_text(f"{folder}/memory.events").split("\n")]
     return sum(to_whole(line[9:]) for line in events if line.startswith("oom_kill "))
 
 

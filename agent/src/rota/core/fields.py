@@ -272,7 +272,7 @@ FIELDS: Mapping[str, Field] = {
         "Further lines of the unit's `[Service]` section; they win over Rota's own.",
     ),
     "exposure": Field(exposure, "How exposed `systemd-analyze security` may find the unit; 1.5 unless said."),
-    "memory": Field(parse_size, "How much memory the run may use (`MemoryMax=`)."),
+    "memory": Field(parse_size, "How much memory the run may use, with nothing of it in swap (`MemoryMax=`)."),
     "address_space": Field(parse_size, "How much address space each process may use (`LimitAS=`)."),
     "cpu": Field(matching(PERCENTAGE, "a percentage like 50%"), "How much processor time the run may use."),
     "processes": Field(whole(1, 100_000), "How many processes and threads the run may have."),
