@@ -2,6 +2,7 @@
 
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -61,6 +62,13 @@ def said(new_report: Callable[[], Said]) -> Said:
 def age(path: Path, *, days: float) -> None:
     moment = (datetime.now(UTC) - timedelta(days=days)).timestamp()
     os.utime(path, (moment, moment), follow_symlinks=False)
+
+
+def pack_broken(content: bytes) -> bytes:
+    """Packed by gzip up to the middle, where a block of a type that there is not begins (RFC 1951 section 3.2.3)."""
+    packer = zlib.compressobj(wbits=31)
+    half = packer.compress(content[: len(content) // 2]) + packer.flush(zlib.Z_FULL_FLUSH)
+    return half + b"\x07" * 100
 
 
 def files(folder: Path) -> set[str]:

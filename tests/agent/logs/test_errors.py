@@ -19,13 +19,13 @@ from aiosmtpd.controller import Controller
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.packs.logs import journal
+from rota.packs.logs import journal, tailing
 from rota.packs.logs.exports import BadPattern
 from rota.packs.logs.grouping import normalise
 from rota.packs.logs.outcomes import SomeFailed
 from rota.packs.logs.recognising import RECOGNISERS, records
 from rota.packs.logs.tasks import BadSetting, process_logged_errors
-from tests.agent.logs.conftest import Said
+from tests.agent.logs.conftest import Said, age, pack_broken
 from tests.agent.logs.web_servers import apache, nginx
 from tests.agent.neighbours import free_port, open_folder
 from tests.agent.test_alerting import Received
@@ -178,6 +178,132 @@ def test_a_log_that_was_copied_and_cut_off_loses_and_repeats_nothing(host: Host)
     assert host.look().counts["errors"] == 1
 
 
+@pytest.mark.parametrize("name", ["error.log.1", "error.log.1.gz"])
+@pytest.mark.parametrize("part", [0.4, 1.0])
+def test_a_copy_is_not_read_beside_its_original_and_takes_its_place_when_that_is_cut_off(
+    host: Host, name: str, part: float
+) -> None:
+    host.look()
+    host.write("error.log", "".join(map(numbered, range(1, 60))))
+    assert host.look().counts["errors"] == 59
+    path, copy = host.write("error.log", numbered(7_000_001)), host.logs / name
+    packed = gzip.compress(path.read_bytes()) if name.endswith(".gz") else path.read_bytes()
+    copy.write_bytes(packed[: int(part * len(packed))])
+    assert host.look().counts["errors"] == 1, "only what is new in the original"
+    copy.write_bytes(packed)
+    host.rest(copy)
+    host.write("error.log", numbered(8_000_001), mode="w")
+    assert host.look().counts["errors"] == 1
+    assert host.look().counts == {}
+
+
+def rotate(path: Path, how: str) -> None:
+    """As logrotate does by default, and with copytruncate."""
+    if how == "copied":
+        shutil.copy(path, path.with_name(f"{path.name}.1"))
+        path.write_text("")
+    else:
+        path.rename(path.with_name(f"{path.name}.1"))
+        path.touch()
+
+
+@pytest.mark.parametrize("how", ["renamed", "copied"])
+@pytest.mark.parametrize("read_before", [0, 3, 40])
+@pytest.mark.parametrize("moment", ["placed", "read"])
+def test_a_log_that_is_rotated_while_it_is_read_loses_and_repeats_nothing(
+    host: Host, monkeypatch: pytest.MonkeyPatch, how: str, read_before: int, moment: str
+) -> None:
+    host.look()
+    host.write("error.log", "".join(numbered(100 + number) for number in range(read_before)))
+    told = host.look().counts.get("errors", 0)
+    path = host.write("error.log", "".join(numbered(200 + number) for number in range(30)))
+    lines = tailing.lines
+
+    def rotated(log: tailing.Log, offset: int) -> Iterator[tuple[bytes, int, int]]:
+        found = lines(log, offset)
+        if moment == "read":
+            yield next(found)
+        rotate(path, how)
+        host.write("error.log", numbered(999))
+        yield from found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tailing, "lines", rotated)
+        told += host.look().counts.get("errors", 0)
+    for name in ("error.log", "error.log.1"):
+        host.rest(host.logs / name)
+    for _ in range(2):
+        told += host.look().counts.get("errors", 0)
+    assert told == read_before + 30 + 1
+
+
+def test_a_new_log_that_is_cut_off_while_it_is_read_loses_and_repeats_nothing(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = host.write("error.log", "", mode="w")
+    host.look()
+    host.write("error.log", "".join(map(numbered, range(30))))
+    lines = tailing.lines
+
+    def cut_off(log: tailing.Log, offset: int) -> Iterator[tuple[bytes, int, int]]:
+        found = lines(log, offset)
+        yield next(found)
+        rotate(path, "copied")
+        host.write("error.log", "".join(map(numbered, range(30, 60))))
+        yield from found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tailing, "lines", cut_off)
+        told = host.look().counts.get("errors", 0)
+    host.rest(host.logs / "error.log.1")
+    assert told + host.look().counts["errors"] == 60
+    assert host.look().counts == {}
+
+
+def test_what_was_rotated_twice_between_two_looks_is_read_once(host: Host) -> None:
+    host.look()
+    path = host.write("error.log", "".join(map(numbered, range(30))))
+    assert host.look().counts["errors"] == 30
+    rotate(path, "copied")
+    packed = gzip.compress((host.logs / "error.log.1").read_bytes())
+    (host.logs / "error.log.1.gz").write_bytes(packed)
+    host.write("error.log", numbered(7_000_001))
+    assert host.look().counts["errors"] == 1, "the packed one is a copy of what the log was"
+    (host.logs / "error.log.1").unlink()
+    assert host.look().counts == {}
+
+
+def test_a_packed_log_in_the_place_of_another_is_read(host: Host) -> None:
+    host.look()
+    for number in (1, 2):
+        (host.logs / "error.log.1.gz").write_bytes(gzip.compress(numbered(number).encode()))
+        age(host.logs / "error.log.1.gz", days=1)
+        assert host.look().counts["errors"] == 1
+
+
+def test_a_log_that_lost_its_end_is_read_on_from_what_is_left(host: Host) -> None:
+    host.look()
+    path = host.write("error.log", "".join(map(numbered, range(1, 60))))
+    host.look()
+    os.truncate(path, len(NGINX + "".join(map(numbered, range(1, 30)))))
+    host.write("error.log", numbered(7_000_001))
+    host.look()
+    host.write("error.log", numbered(8_000_001))
+    assert host.look().counts["errors"] == 1
+
+
+def test_a_packed_log_is_read_once(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.look()
+    (host.logs / "error.log.1.gz").write_bytes(gzip.compress(numbered(1).encode()))
+    host.rest(host.logs / "error.log.1.gz")
+    assert host.look().counts["errors"] == 1
+    read: list[str] = []
+    lines = tailing.lines
+    monkeypatch.setattr(tailing, "lines", lambda log, offset: read.append(log.path.name) or lines(log, offset))
+    assert host.look().counts == {}
+    assert read == ["error.log"]
+
+
 def test_a_log_of_each_day_is_read_from_its_beginning(host: Host) -> None:
     host.look(nginx=[f"{host.logs}/error.*.log"])
     for day in (1, 2):
@@ -313,11 +439,15 @@ def test_what_exceeds_the_limit_is_counted(host: Host, mails: list[EmailMessage]
 
 def test_one_log_that_cannot_be_read_keeps_no_other_from_its_turn(host: Host, mails: list[EmailMessage]) -> None:
     host.look()
-    (host.logs / "error.log.3.gz").write_bytes(b"no gzip at all")
-    host.rest(host.logs / "error.log.3.gz")
+    whole = "".join(map(numbered, range(9000))).encode()
+    wrong = {"3": b"no gzip at all", "4": pack_broken(whole), "5": gzip.compress(whole)[:3000]}
+    for name, content in wrong.items():
+        (host.logs / f"error.log.{name}.gz").write_bytes(content)
+        age(host.logs / f"error.log.{name}.gz", days=1)
     host.write("error.log", numbered(1))
-    with pytest.raises(SomeFailed, match=r"error\.log\.3\.gz"):
+    with pytest.raises(SomeFailed) as raised:
         host.look()
+    assert [f"error.log.{name}.gz" in str(raised.value) for name in wrong] == [True] * 3
     assert len(mails) == 1
 
 

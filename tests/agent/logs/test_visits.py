@@ -3,7 +3,7 @@
 import gzip
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -207,6 +207,26 @@ def test_the_day_of_a_request_is_that_of_the_logs_own_clock() -> None:
     assert visits.moment(b"x [31/Feb/2026:00:30:00 +0200] y") is None
 
 
+def test_a_log_that_is_rotated_while_it_is_counted_is_counted_the_next_time(
+    estate: Estate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = estate.write("access.log", request(3, 1), request(2, 1), request(1, 1))
+    lines = tailing.lines
+
+    def rotated(log: tailing.Log, offset: int) -> Iterator[tuple[bytes, int, int]]:
+        found = lines(log, offset)
+        yield next(found)
+        if path.exists():
+            path.rename(estate.logs / "access.log.1")
+        yield from found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tailing, "lines", rotated)
+        assert estate.count().outcomes["www.example.org"] == "left for the next run"
+    assert estate.count().counts["requests"] == 3
+    assert {day: found[1] for day, found in estate.days().items()} == {date(3): 1, date(2): 1, date(1): 1}
+
+
 def test_logs_of_a_real_nginx_and_a_real_apache_are_counted(estate: Estate) -> None:
     with open_folder("web") as folder, nginx(folder / "nginx") as one, apache(folder / "apache") as other:
         for server in (one, other):
@@ -250,7 +270,7 @@ def test_a_log_that_is_only_read_in_part_is_known_in_an_archive(tmp_path: Path) 
     path = tmp_path / "access.log.1"
     path.write_text("x" * 3000 + "\n")
     (log,) = tailing.logs(f"{tmp_path}/access.log*")
-    mark = tailing.advanced(tailing.Mark(log.identity, 0, "", 0, 0), log, 2000)
+    mark = tailing.advanced(tailing.Mark(log.identity, 0, tailing.checksum(b""), 0, 0), log, 2000)
     (tmp_path / "archive").mkdir()
     with zipfile.ZipFile(tmp_path / "archive/a.zip", "w") as packed:
         packed.write(path, "access.log.1")

@@ -13,6 +13,7 @@ twice, and none is lost.
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +26,7 @@ from rota.packs.logs import journal, state, tailing
 from rota.packs.logs.grouping import Groups, describe, span
 from rota.packs.logs.outcomes import Troubles
 from rota.packs.logs.recognising import RECOGNISERS, Occurrence, Recogniser, records
-from rota.packs.logs.tailing import Log, Mark
+from rota.packs.logs.tailing import Log, Mark, Moved
 
 # An entry that is younger than this may not be whole yet.
 SETTLE = timedelta(seconds=5)
@@ -134,13 +135,18 @@ def look_at_files(
     *,
     now: datetime,
 ) -> dict[str, Mark]:
-    """The marks after what is new in these files; a file that cannot be read keeps the mark it has."""
+    """The marks after what is new in these files; one that cannot be read, or is rotated just now, keeps its mark."""
     found = tailing.logs(pattern)
     if not found:
         print(f"{pattern}: there is no such file yet")
     read: dict[str, Mark] = {}
     for mark, log in tailing.place(found, memory.marks, now=now.timestamp()):
-        with troubles.with_(log.name):
+        with troubles.with_(log.name), suppress(Moved):
+            if log.head == b"":
+                continue
+            if log.is_packed and was_read(log, mark, memory.marks.get(log.identity)):
+                read[log.identity] = mark
+                continue
             if pattern not in memory.known and not mark.head_size:
                 read[log.identity] = tailing.at_end(mark, log)
                 continue
@@ -150,6 +156,11 @@ def look_at_files(
             groups.take(errors)
             read[log.identity] = reading.mark
     return read
+
+
+def was_read(log: Log, mark: Mark, before: Mark | None) -> bool:
+    """Whether a log to which nothing is added any more was there, as it is, when it was read to its end."""
+    return before is not None and mark.head_size > 0 and mark.head == before.head and log.modified < before.seen
 
 
 @dataclass

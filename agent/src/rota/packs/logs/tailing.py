@@ -6,9 +6,11 @@ import hashlib
 import io
 import os
 import stat
+import time
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, cast
@@ -17,11 +19,18 @@ from rota.core.errors import RotaError
 
 HEAD = 1024
 LONGEST_LINE = 64 * 1024
+BLOCK = 64 * 1024
 FORGET_AFTER = 40 * 86400.0
+IN_THE_MAKING = 300.0
+"""A packed log that breaks off, and was written to within so many seconds, is being packed still."""
 
 
 class CannotRead(RotaError):
     """This log cannot be read."""
+
+
+class Moved(RotaError):
+    """This log was rotated, cut off or packed while it was looked at; the next look finds where it has gone."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +52,17 @@ class Mark:
 
 @dataclass(frozen=True)
 class Log:
-    """A log file: one of its own, a compressed one, or a member of a zip archive."""
+    """A log file: one of its own, a compressed one, or a member of a zip archive.
+
+    `head` is how it began when it was looked at; None when that could not be read, or nobody looked yet.
+    """
 
     path: Path
     identity: str
     size: int
     modified: float
     member: str = ""
+    head: bytes | None = None
 
     @property
     def name(self) -> str:
@@ -62,9 +75,10 @@ class Log:
 
     @contextmanager
     def opened(self) -> Iterator[IO[bytes]]:
-        """Its bytes as they were before compression. Raises CannotRead."""
+        """Its bytes as they were before compression. Raises CannotRead, and Moved when another is in its place."""
         try:
             with open_plain(self.path) as file:
+                self._require_same(os.fstat(file.fileno()))
                 if self.member:
                     with zipfile.ZipFile(file) as archive, archive.open(self.member) as member:
                         yield member
@@ -73,8 +87,16 @@ class Log:
                         yield cast(IO[bytes], unpacked)
                 else:
                     yield file
-        except (OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        except FileNotFoundError as error:
+            raise Moved(self.name) from error
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
+            if isinstance(error, EOFError) and 0 <= time.time() - self.modified < IN_THE_MAKING:
+                raise Moved(self.name) from error
             raise CannotRead(f"{self.name}: {getattr(error, 'strerror', None) or error}") from error
+
+    def _require_same(self, status: os.stat_result) -> None:
+        if not f"{self.identity}:".startswith(f"{status.st_dev}:{status.st_ino}:"):
+            raise Moved(self.name)
 
 
 @contextmanager
@@ -140,12 +162,27 @@ def head_of(log: Log) -> bytes:
         return stream.read(HEAD)
 
 
-def head_if_readable(log: Log) -> bytes:
-    """Nothing of a log that cannot be read: whoever reads it in its turn says so."""
+def look_at(logs: Iterable[Log]) -> dict[str, Log]:
+    """Each as it is now, by identity, without those that were rotated away just now.
+
+    Of one that cannot be read whoever reads it in its turn says so.
+    """
+    found: dict[str, Log] = {}
+    for log in logs:
+        with suppress(Moved):
+            try:
+                found[log.identity] = replace(log, size=size_of(log), head=head_of(log))
+            except CannotRead:
+                found[log.identity] = log
+    return found
+
+
+def size_of(log: Log) -> int:
+    """Its size as of now. Raises Moved."""
     try:
-        return head_of(log)
-    except CannotRead:
-        return b""
+        return log.size if log.is_packed else log.path.lstat().st_size
+    except FileNotFoundError as error:
+        raise Moved(log.name) from error
 
 
 def checksum(head: bytes) -> str:
@@ -156,40 +193,97 @@ def place(found: Iterable[Log], marks: Mapping[str, Mark], *, now: float) -> lis
     """Where to go on reading in each of these logs; one that is not known begins at its beginning.
 
     A file is known by its inode, as long as it still begins as it did and is no shorter; else by how it begins, as
-    when it was renamed across file systems, copied before it was cut off, or compressed.
+    when it was renamed across file systems, copied before it was cut off, or compressed. Of one that was cut short
+    what is left was read. A copy whose original is still there is left out: it is read as that, and takes its place
+    when it goes.
     """
-    logs_by_identity = {log.identity: log for log in found}
-    heads = {log.identity: head_if_readable(log) for log in logs_by_identity.values()}
+    listed = {log.identity: log for log in found}
+    seen = look_at(listed.values())
     placed: dict[str, Mark] = {}
-    strangers: list[Log] = []
-    for identity, log in logs_by_identity.items():
+    for identity, log in seen.items():
         mark = marks.get(identity)
-        if mark and begins_alike(heads[identity], mark) and (log.is_packed or log.size >= mark.offset):
+        if mark and begins_alike(log, mark) and (log.is_packed or log.size >= mark.offset):
             placed[identity] = replace(mark, seen=now)
-        else:
-            strangers.append(log)
-    free = [mark for mark in marks.values() if mark.identity not in placed and mark.head_size]
+    moving = [marks[identity] for identity in listed.keys() - seen.keys() if identity in marks]
+    free = [mark for mark in marks.values() if mark.identity not in placed and mark.head_size and mark not in moving]
+    # A packed one last: it may be a copy of any other.
+    strangers = sorted((log for key, log in seen.items() if key not in placed), key=lambda log: log.is_packed)
     for log in strangers:
-        known = max(
-            (mark for mark in free if begins_alike(heads[log.identity], mark)),
-            key=lambda mark: mark.head_size,
-            default=None,
-        )
-        if known:
+        if alike := [mark for mark in free if begins_alike(log, mark)]:
+            known = max(alike, key=lambda mark: (mark.head_size, mark.offset))
             free.remove(known)
             placed[log.identity] = replace(known, identity=log.identity, seen=now)
-        else:
+    for log in strangers:
+        if log.identity not in placed and not may_be_known(log, moving, [seen[identity] for identity in placed]):
             placed[log.identity] = Mark(log.identity, 0, checksum(b""), 0, now)
-    return [(placed[identity], log) for identity, log in logs_by_identity.items()]
+    return [(within(placed[identity], log), log) for identity, log in seen.items() if identity in placed]
 
 
-def begins_alike(head: bytes, mark: Mark) -> bool:
+def within(mark: Mark, log: Log) -> Mark:
+    """The mark, at the end of a log that is shorter than it was: what is left of it was read."""
+    try:
+        return mark if log.is_packed else replace(mark, offset=min(mark.offset, size_of(log)))
+    except Moved:
+        return mark
+
+
+def may_be_known(log: Log, moving: Iterable[Mark], originals: Iterable[Log]) -> bool:
+    """Whether a log that is new may yet turn out to be one that is read already: it is empty, or somebody rotates."""
+    if log.head is None:
+        return False
+    if not log.head or any(mark.head_size and begins_alike(log, mark) for mark in moving):
+        return True
+    return any(is_copy(log, original) for original in originals)
+
+
+def is_copy(log: Log, original: Log) -> bool:
+    """Whether all there is of a log so far also begins another one, which is a plain file.
+
+    While that cannot be told, since either is being rotated, it may be.
+    """
+    if original.is_packed or not log.head or not original.head or not original.head.startswith(log.head):
+        return False
+    try:
+        start, block = last_block(log)
+        with original.opened() as stream:
+            stream.seek(start)
+            return stream.read(len(block)) == block or not head_of(original).startswith(original.head)
+    except CannotRead:
+        return False
+    except Moved:
+        return True
+
+
+def last_block(log: Log) -> tuple[int, bytes]:
+    """Where its last block begins, and what it holds. Raises CannotRead, Moved."""
+    start, block = 0, b""
+    with log.opened() as stream:
+        if not log.is_packed:
+            start = stream.seek(max(0, log.size - BLOCK))
+        while chunk := stream.read(BLOCK):
+            start, block = start + len(block), chunk
+    return start, block
+
+
+def begins_alike(log: Log, mark: Mark) -> bool:
+    return log.head is not None and is_head(log.head, mark)
+
+
+def is_head(head: bytes, mark: Mark) -> bool:
     return len(head) >= mark.head_size and checksum(head[: mark.head_size]) == mark.head
 
 
 def advanced(mark: Mark, log: Log, offset: int, context: str = "") -> Mark:
-    """The mark after everything before `offset` was read."""
-    head = head_of(log)[:offset]
+    """The mark after everything before `offset` was read. Raises Moved when that is not there any more."""
+    try:
+        head = head_of(log)
+    except Moved:
+        if mark.head_size < HEAD:
+            raise
+        return replace(mark, offset=offset, context=context)
+    if not head.startswith(log.head or b"") or not is_head(head, mark) or len(head) < min(offset, HEAD):
+        raise Moved(log.name)
+    head = head[:offset]
     return replace(mark, offset=offset, head=checksum(head), head_size=len(head), context=context)
 
 
@@ -242,4 +336,8 @@ def remembered(marks: Mapping[str, Mark], placed: Mapping[str, Mark], *, now: fl
     """The marks to keep: the new ones, and for a while those of files that are gone."""
     gone = {identity: mark for identity, mark in marks.items() if now - mark.seen < FORGET_AFTER}
     moved = {mark.head for mark in placed.values() if mark.head_size == HEAD}
-    return {key: mark for key, mark in gone.items() if mark.head not in moved} | dict(placed)
+    left = [mark for mark in gone.values() if mark.head not in moved]
+    # A new file may have the number of one that is gone, or that nobody saw under its new name yet.
+    replaced = [mark for mark in left if mark.head_size == HEAD and mark.identity in placed]
+    kept = [replace(mark, identity=f"before {mark.head}") for mark in replaced]
+    return {mark.identity: mark for mark in (*left, *kept)} | dict(placed)

@@ -17,7 +17,7 @@ from typing import IO
 from rota.core.errors import RotaError
 from rota.packs.logs import state, tailing
 from rota.packs.logs.recognising import MONTHS
-from rota.packs.logs.tailing import Log, Mark
+from rota.packs.logs.tailing import Log, Mark, Moved
 
 AWSTATS = Path("/usr/lib/cgi-bin/awstats.pl")
 STATIC_PAGES = Path("/usr/share/awstats/tools/awstats_buildstaticpages.pl")
@@ -303,14 +303,15 @@ Tell = Callable[[str, str, str], None]
 def work_on(desk: Desk, tell: Tell, *, now: datetime, with_today: bool) -> int:
     """Work on every day of a site that was not yet, one after another; returns how many requests they had.
 
-    Each day is noted before the next one begins, so that what fails later takes nothing back.
+    Each day is noted before the next one begins, so that what fails later takes nothing back. Where a log is rotated
+    meanwhile, the days that are left are for the next time.
     Raises NotCounted, CannotRead.
     """
     desk.folder.mkdir(parents=True, exist_ok=True)
     content = state.read(desk.memory)
     marks, unbuilt = state.marks_of(content), set(content.get("unbuilt", ()))
     total = 0
-    with workplace(desk.folder) as place:
+    with workplace(desk.folder) as place, left_when_moved(desk, tell):
         for day in days(desk, marks, place, now=now, with_today=with_today):
             if day.lines:
                 tell(f"{desk.site.name} {day.date}", "counted", count(desk, day))
@@ -324,6 +325,14 @@ def work_on(desk: Desk, tell: Tell, *, now: datetime, with_today: bool) -> int:
             unbuilt.discard(month)
             state.write(desk.memory, {**state.read(desk.memory), "unbuilt": sorted(unbuilt)})
     return total
+
+
+@contextmanager
+def left_when_moved(desk: Desk, tell: Tell) -> Iterator[None]:
+    try:
+        yield
+    except Moved as error:
+        tell(desk.site.name, "left for the next run", str(error))
 
 
 @contextmanager
