@@ -207,6 +207,21 @@ def test_the_day_of_a_request_is_that_of_the_logs_own_clock() -> None:
     assert visits.moment(b"x [31/Feb/2026:00:30:00 +0200] y") is None
 
 
+def test_a_time_that_a_visitor_makes_up_is_not_taken_for_that_of_the_request(estate: Estate) -> None:
+    made_up = request(1, 1).replace(" - - [", " - [01/Jan/2099:00:00:00 +0000] [")
+    estate.write("access.log", made_up, request(1, 2))
+    estate.write("access.log", request(1, 3))
+    estate.count()
+    assert estate.count().counts["requests"] == 0
+    assert visits.moment(made_up.encode()) == visits.moment(request(1, 1).encode())
+    assert {day: found[1] for day, found in estate.days().items()}[date(1)] >= 2
+
+
+def test_a_line_of_a_clock_that_was_wrong_keeps_nobody_from_reading_on(estate: Estate) -> None:
+    estate.write("access.log", request(2, 1), request(-400, 1), request(1, 1), request(0, 0))
+    assert estate.count().counts["requests"] == 2
+
+
 def test_a_log_that_is_rotated_while_it_is_counted_is_counted_the_next_time(
     estate: Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

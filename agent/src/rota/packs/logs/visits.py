@@ -25,6 +25,9 @@ GOACCESS_KEEPS = 400
 """Days that GoAccess's report reaches back."""
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 TIME = re.compile(rb"\[(\d\d)/(\w{3})/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)\]")
+# A visitor may give a time as her name, which stands before this one; but servers let no quote of hers through.
+TIME_BEFORE_REQUEST = re.compile(TIME.pattern + rb' "')
+A_DAY = timedelta(days=1)
 
 
 class BadSite(RotaError):
@@ -116,9 +119,18 @@ class Day:
 # -- whole days
 
 
+def moment_before(line: bytes, now: datetime) -> datetime | None:
+    """When a request was; None as well where that is more than a day ahead.
+
+    A clock was wrong there, and whoever waited for such a day would never read on.
+    """
+    at = moment(line)
+    return None if at and at - now > A_DAY else at
+
+
 def moment(line: bytes) -> datetime | None:
     """When a request was, in the zone that the log writes; None for a line that is no request."""
-    found = TIME.search(line)
+    found = TIME_BEFORE_REQUEST.search(line) or TIME.search(line)
     if not found:
         return None
     day, year, hour, minute, second = (int(found[number]) for number in (1, 3, 4, 5, 6))
@@ -133,12 +145,12 @@ def moment(line: bytes) -> datetime | None:
 def unread_logs(desk: Desk, marks: Mapping[str, Mark], *, now: datetime) -> list[tuple[Mark, Log]]:
     """The logs with their marks, in the order of the first line that is new in each."""
     placed = tailing.place(tailing.logs(desk.site.logs, archive_folder=desk.archive_folder), marks, now=now.timestamp())
-    return sorted(placed, key=lambda each: first_moment(*each))
+    return sorted(placed, key=lambda each: first_moment(*each, now))
 
 
-def first_moment(mark: Mark, log: Log) -> float:
+def first_moment(mark: Mark, log: Log, now: datetime) -> float:
     for number, (line, _, _) in enumerate(tailing.lines(log, mark.offset)):
-        if at := moment(line):
+        if at := moment_before(line, now):
             return at.timestamp()
         if number > 100:
             break
@@ -155,7 +167,7 @@ def days(desk: Desk, marks: Mapping[str, Mark], workplace: Path, *, now: datetim
         for mark, log in unread_logs(desk, marks, now=now):
             offset = mark.offset
             for line, start, end in tailing.lines(log, offset):
-                at = moment(line)
+                at = moment_before(line, now)
                 if at and is_too_young(at, now, with_today=with_today):
                     break
                 found = f"{at:%Y-%m-%d}" if at else ""
