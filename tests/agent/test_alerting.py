@@ -226,6 +226,19 @@ def test_a_mail_server_that_hangs_is_waited_for_once(host: Host, monkeypatch: py
             silent.accept()
 
 
+def test_what_a_run_printed_reads_as_plain_text(host: Host, mails: list[EmailMessage]) -> None:
+    run = host.end("failed")
+    printed = (
+        "\x1b[1;31mERROR\x1b[0m no \x1b]8;;https://evil.example\x07room\x1b]8;;\x07 on \u202eksid\u202c\n"
+        "copying 10%\rcopying 99%\rcopied\r\n"
+        "10\u00a0000\u202f€ \x00\x9b2J\n"
+    )
+    (host.spool.folder / "output" / str(run.id)).write_text(printed)
+    host.look()
+    text = mails[0].get_content()
+    assert "\n  ERROR no room on \ufffdksid\ufffd\n  copied\n  10 000 € \u2400\ufffd2J\n" in text
+
+
 def test_a_reason_cannot_add_a_header(host: Host, mails: list[EmailMessage]) -> None:
     host.end("failed", reason="oh\r\nBcc: eve@example.org\n\nno")
     host.look()

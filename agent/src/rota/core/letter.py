@@ -9,6 +9,7 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 
 from rota.core.incident import Incident, Kind
+from rota.core.plain import plain, plain_lines
 from rota.core.quantities import show_span
 from rota.core.rule import is_channel
 from rota.core.telling import Event, Notice
@@ -268,16 +269,11 @@ def brief_of(incident: Incident, description: str, evidence: Evidence, desk: Des
 
 
 def last_lines(output: str, number: int) -> list[str]:
-    return [printable(line) for line in output.splitlines() if line.strip()][-number:]
+    return [shorten(line, LONGEST_LINE) for line in plain_lines(output)[-number:]]
 
 
 def one_line(text: str) -> str:
-    return printable(" ".join(text.split()))
-
-
-def printable(text: str) -> str:
-    shown = "".join(character if character.isprintable() or character == "\t" else "\ufffd" for character in text)
-    return shorten(shown, LONGEST_LINE)
+    return shorten(plain(" ".join(text.split())), LONGEST_LINE)
 
 
 def shorten(text: str, most: int) -> str:

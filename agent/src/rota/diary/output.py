@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from rota.core.plain import ESCAPE
+
 SHOWN_LINES = 4_000
 """More lines than this are shown as their first and last halves; the whole is offered as text."""
-
-# ECMA-48: CSI with parameters and a final byte; OSC up to BEL or ST; any other two-character escape.
-ESCAPE = re.compile(r"\x1b(?:\[([0-?]*)[ -/]*([@-~])|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[PX^_][^\x1b]*(?:\x1b\\)?|[ -~]?)")
 COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 
 
