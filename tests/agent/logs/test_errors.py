@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from rota.packs.logs import journal, tailing
 from rota.packs.logs.exports import BadPattern
-from rota.packs.logs.grouping import normalise
+from rota.packs.logs.grouping import Groups, normalise
 from rota.packs.logs.outcomes import SomeFailed
-from rota.packs.logs.recognising import RECOGNISERS, records
+from rota.packs.logs.recognising import RECOGNISERS, Occurrence, records
 from rota.packs.logs.tasks import BadSetting, process_logged_errors
 from tests.agent.logs.conftest import Said, age, pack_broken
 from tests.agent.logs.web_servers import apache, nginx
@@ -543,6 +543,56 @@ def test_a_chained_traceback_is_one_error() -> None:
     ]
 
 
+# Raised by a real Python each, with what they are known by and named after.
+RAISED = {
+    "a group": ('raise ExceptionGroup("many", [ValueError("a\\nb"), ExceptionGroup("in", [OSError("x")])])',
+                "| OSError: x", "ExceptionGroup: many (2 sub-exceptions)"),
+    "a group from one": ("""try:
+    raise ValueError("one\\ntwo\\n\\nthree")
+except ValueError as error:
+    error.add_note("a note")
+    raise ExceptionGroup("many", [OSError("x")]) from error
+""", "| OSError: x", "ExceptionGroup: many (1 sub-exception)"),
+    "one from a group": ("""try:
+    raise ExceptionGroup("many", [OSError("x")])
+except ExceptionGroup as error:
+    raise RuntimeError("outer\\nsecond line") from error
+""", "RuntimeError: outer", "RuntimeError: outer"),
+    "lines in a chain": ("""try:
+    raise ValueError("one\\ntwo")
+except ValueError:
+    raise KeyError("three")
+""", "KeyError: 'three'", "KeyError: 'three'"),
+    "no syntax": ('compile("a b", "x.py", "exec")', "SyntaxError: invalid syntax", "SyntaxError: invalid syntax"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", RAISED)
+@pytest.mark.parametrize("beginning", ["", "2026-03-02 09:00:00,123 ERROR [app] boom\n"])
+def test_what_python_raises_is_one_error_named_after_the_exception(way: str, beginning: str) -> None:
+    program, known_by, name = RAISED[way]
+    raised = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False).stderr
+    after = "\n2026-03-02 09:00:09,123 INFO [app] well\n" if beginning else "\nprinted later\n"
+    (text,) = errors("python", f"{beginning}{raised.rstrip()}{after}")
+    groups = Groups()
+    groups.add("x", Occurrence(None, text, text), now=datetime.now(UTC))
+    assert known_by in text
+    assert groups.by_source()[0].headline == name
+    assert "printed later" not in text
+
+
+def test_a_traceback_too_long_to_keep_is_named_after_its_exception() -> None:
+    frames = "".join(f'  File "/srv/x.py", line {number}, in f\n    g()\n' for number in range(200))
+    (text,) = errors("python", f"Traceback (most recent call last):\n{frames}ValueError: 7\n")
+    assert text.endswith("ValueError: 7")
+
+
+def test_levels_may_be_cut_to_five_letters() -> None:
+    begin = "2026-03-02 09:00:00,123"
+    lines = [f"{begin} {level:<5.5s} [app][MainThread] x" for level in ("INFO", "WARNING", "ERROR", "CRITICAL")]
+    assert [text[:5] for text in errors("python", "\n".join(lines))] == ["ERROR", "CRITI"]
+
+
 def test_nginx_and_apache_errors_begin_at_level_error() -> None:
     levels = "debug info notice warn error crit alert emerg".split()
     nginx_text = "\n".join(f"2026/03/02 09:00:00 [{level}] 1#1: x" for level in levels)
@@ -649,6 +699,10 @@ def test_errors_of_a_unit_are_those_of_the_journal_after_the_last_look(
     assert host.look(**settings).counts == {}
     assert "ValueError: 2\n" in mails[0].get_content()
     assert "Stopping" not in mails[0].get_content()
+    program = 'print("fine", flush=True); raise ExceptionGroup("many", [ValueError("7")])'
+    raised = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False).stderr
+    written.add(*raised.splitlines(), "Stopping", process=8)
+    assert [*host.look(**settings).outcomes] == ["ExceptionGroup: many (1 sub-exception)"]
 
 
 def test_a_journal_that_cannot_be_read_is_named(host: Host, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from rota.packs.logs.recognising import TRACEBACK, Occurrence
+from rota.core.plain import plain
+from rota.packs.logs.recognising import LEFT_OUT, TRACEBACK, Occurrence, exception_of
 
 LONGEST_SAMPLE = 4000
 MOST_GROUPS = 2000
@@ -36,9 +37,8 @@ class Group:
     def headline(self) -> str:
         """The line that says most: of a traceback the exception, else the first."""
         lines = [line for line in self.sample.splitlines() if line.strip()] or ["(empty)"]
-        if any(line.startswith(TRACEBACK) for line in lines):
-            return next((line for line in reversed(lines) if not line[0].isspace()), lines[-1])
-        return lines[0]
+        at = next((at for at, line in enumerate(lines) if line.startswith(TRACEBACK)), None)
+        return lines[0] if at is None else exception_of(lines[at:])
 
 
 def normalise(text: str) -> str:
@@ -96,7 +96,7 @@ def shortened(text: str) -> str:
     if len(text) <= LONGEST_SAMPLE:
         return text
     half = LONGEST_SAMPLE // 2
-    return f"{text[:half]}\n… {len(text) - LONGEST_SAMPLE} characters …\n{text[-half:]}"
+    return f"{text[:half]}\n{LEFT_OUT} {len(text) - LONGEST_SAMPLE} characters …\n{text[-half:]}"
 
 
 def describe(groups: Groups, limit: int) -> Iterator[str]:
@@ -108,7 +108,7 @@ def describe(groups: Groups, limit: int) -> Iterator[str]:
             source = group.source
             yield from ("", source)
         times = "once, at" if group.count == 1 else f"{group.count} times,"
-        yield from ("", f"  {times} {span(group)}", *(f"    {printable(line)}" for line in group.sample.splitlines()))
+        yield from ("", f"  {times} {span(group)}", *(f"    {plain(line)}" for line in group.sample.splitlines()))
     rest = len(groups) - len(shown)
     if rest or groups.uncounted:
         more = groups.total - sum(group.count for group in shown)
@@ -119,7 +119,3 @@ def describe(groups: Groups, limit: int) -> Iterator[str]:
 def span(group: Group) -> str:
     first, last = (f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}" for at in (group.first, group.last))
     return f"{first} UTC" if first == last else f"{first} to {last} UTC"
-
-
-def printable(text: str) -> str:
-    return "".join(each if each.isprintable() or each == "\t" else "\ufffd" for each in text)

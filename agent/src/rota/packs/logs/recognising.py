@@ -7,7 +7,11 @@ from datetime import UTC, datetime
 
 MOST_LINES = 100
 MONTHS = {name: at for at, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
-TRACEBACK = "Traceback (most recent call last):"
+GROUP = "  + Exception Group Traceback (most recent call last):"
+"""How the traceback of several exceptions at once begins (PEP 654)."""
+END_OF_GROUP = re.compile(r" +\+-{30,}")
+TRACEBACK = ("Traceback (most recent call last):", GROUP)
+LEFT_OUT = "…"
 SEVERE = frozenset({"error", "crit", "alert", "emerg"})
 
 
@@ -44,7 +48,7 @@ class Record:
 
     @property
     def lines(self) -> list[str]:
-        return [*self.first, *([f"… {self.dropped} lines"] if self.dropped else []), *self.last]
+        return [*self.first, *([f"{LEFT_OUT} {self.dropped} lines"] if self.dropped else []), *self.last]
 
 
 @dataclass(frozen=True)
@@ -76,10 +80,12 @@ def records(lines: Iterable[tuple[str, int, int]], begins: Callable[[str, Record
 # -- Python
 
 STAMP = re.compile(r"\[?(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?:[.,](\d{1,6}))?\s*([+-]\d\d:?\d\d|Z)?\]?\s*")
-BARE_LEVEL = re.compile(r"(DEBUG|INFO|NOTICE|WARNING|WARN|ERROR|CRITICAL|FATAL)[:\s]")
-LEVEL = re.compile(r"\b(DEBUG|INFO|NOTICE|WARNING|WARN|ERROR|CRITICAL|FATAL)\b")
+# Some formats cut a level to five letters.
+LEVELS = r"(DEBUG|INFO|NOTICE|NOTIC|WARNING|WARNI|WARN|ERROR|CRITICAL|CRITI|FATAL)"
+BARE_LEVEL = re.compile(rf"{LEVELS}[:\s]")
+LEVEL = re.compile(rf"\b{LEVELS}\b")
 DJANGO = ("Internal Server Error: ", "Exception in thread ", "Exception ignored in: ")
-HARMLESS = frozenset({"DEBUG", "INFO", "NOTICE", "WARNING", "WARN"})
+HARMLESS = frozenset({"DEBUG", "INFO", "NOTICE", "NOTIC", "WARNING", "WARNI", "WARN"})
 
 
 def begins_python(line: str, record: Record | None) -> bool:
@@ -122,7 +128,7 @@ def read_python(lines: list[str], _: str = "", *, errors_alone: bool = True) -> 
     # What follows a traceback in an entry may belong to its message; after a bare one it is another matter.
     is_entry = stamp or BARE_LEVEL.match(lines[0])
     whole = lines if at is None or is_entry else [*lines[:at], *bare_traceback(lines[at:])]
-    text = "\n".join([STAMP.sub("", whole[0], count=1), *whole[1:]]).strip()
+    text = "\n".join([STAMP.sub("", whole[0], count=1), *whole[1:]]).lstrip("\n").rstrip()
     return Occurrence(
         moment(stamp) if stamp else None, text, text if at is None else "\n".join(bare_traceback(lines[at:]))
     )
@@ -130,14 +136,24 @@ def read_python(lines: list[str], _: str = "", *, errors_alone: bool = True) -> 
 
 def bare_traceback(lines: list[str]) -> list[str]:
     """A traceback with those it is chained to, up to its last exception; what was printed later is another matter."""
-    end = len(lines)
-    for number, line in enumerate(lines[1:], 1):
-        if line and not line[0].isspace() and not line.startswith(TRACEBACK) and not chained([line]):
-            rest = [each for each in lines[number + 1 :] if each.strip()]
-            if not rest or not chained(rest[:1]):
-                end = number + 1
-                break
-    return lines[:end]
+    last = max(at for at, line in enumerate(lines) if line.startswith(TRACEBACK) and (at == 0 or chained(lines[:at])))
+    if lines[last].startswith(GROUP):
+        ends = [at for at, line in enumerate(lines) if at > last and END_OF_GROUP.fullmatch(line)]
+        return lines[: ends[-1] + 1] if ends else lines
+    for at, line in enumerate(lines[last + 1 :], last + 1):
+        if line and not line[0].isspace() and not line.startswith(LEFT_OUT):
+            return lines[: at + 1]
+    return lines
+
+
+def exception_of(lines: list[str]) -> str:
+    """The line of a traceback that names its last exception; of several at once, that which names them all."""
+    traceback = bare_traceback(lines)
+    last = max(at for at, line in enumerate(traceback) if line.startswith(TRACEBACK))
+    if not traceback[last].startswith(GROUP):
+        return traceback[-1]
+    named = (line.removeprefix("  | ") for line in traceback[last:] if re.match(r"  \| \S", line))
+    return next((line for line in named if not line.startswith(LEFT_OUT)), traceback[-1].strip())
 
 
 def moment(stamp: re.Match[str]) -> datetime | None:
