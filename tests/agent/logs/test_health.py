@@ -9,7 +9,7 @@ import pytest
 
 from rota.adapters.report import Report
 from rota.packs.logs import health, tasks
-from rota.packs.logs.tasks import HostUnwell, check_certificates, check_host
+from rota.packs.logs.tasks import CannotAsk, HostUnwell, check_certificates, check_host
 from tests.agent.logs.conftest import Said
 
 SILENT = Report(None)
@@ -39,18 +39,65 @@ def test_each_limit_that_is_passed_is_named() -> None:
         )
 
 
-@pytest.mark.parametrize("days", [3, 30, 40_000])
-def test_certificates_are_told_in_time(tmp_path: Path, days: int) -> None:
+def make_certificate(folder: Path, *, days: int) -> None:
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
-         "/CN=x", "-days", str(days), "-keyout", f"{tmp_path}/x.key", "-out", f"{tmp_path}/x.pem"],
+         "/CN=x", "-days", str(days), "-keyout", f"{folder}/x.key", "-out", f"{folder}/x.pem"],
         check=True, capture_output=True)  # fmt: skip
+
+
+@pytest.mark.parametrize("days", [3, 30, 40_000])
+def test_certificates_are_told_in_time(tmp_path: Path, days: int) -> None:
+    make_certificate(tmp_path, days=days)
     said = subprocess.run(
         ["openssl", "x509", "-enddate", "-noout", "-dateopt", "iso_8601", "-in", f"{tmp_path}/x.pem"],
         check=True, capture_output=True, text=True)  # fmt: skip
     end = health.expiry((tmp_path / "x.pem").read_text())
     assert end == datetime.fromisoformat(said.stdout.strip().partition("=")[2])
     assert bool(check_certificates(SILENT, [tmp_path], 14, now=datetime.now(UTC))) is (days == 3)
+
+
+def test_a_check_that_cannot_be_made_hides_no_other(
+    tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> str:
+        raise CannotAsk("apt-get: no space left")
+
+    monkeypatch.setattr(tasks, "answer", refuse)
+    monkeypatch.setattr(tasks, "CONTAINER", tmp_path / "none")
+    with pytest.raises(HostUnwell) as raised:
+        check_host(said, space_percent=0, memory_available_percent=101, certificate_folders=[], state=tmp_path)
+    for word in ("full of data", "memory is available", "units cannot be looked at", "security updates", "clock"):
+        assert word in str(raised.value)
+
+
+def test_on_a_full_disk_everything_is_looked_at(tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / f"{tasks.UPDATES}").with_suffix(".new").symlink_to("/dev/full")
+    monkeypatch.setattr(tasks, "ask_apt", lambda: {"openssl": "1"})
+    (finding,) = tasks.check_updates(said, tmp_path, 3, now=datetime.now(UTC), dry_run=False)
+    assert "No space left on device" in finding
+    assert said.outcomes == {"openssl": "waits"}
+
+
+@pytest.mark.parametrize(
+    "text", ["!!!!", "AAA", "AAAA", "F" * 64, "FwhaWlpaWlpaFw1aWlpaWlpaWlpaWlpaFw1aWlpaWlpaWlpaWlpa"]
+)
+def test_a_certificate_that_is_broken_is_told_and_hides_no_other(tmp_path: Path, said: Said, text: str) -> None:
+    (tmp_path / "a.pem").write_text(f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    make_certificate(tmp_path, days=3)
+    broken, ending = check_certificates(said, [tmp_path], 14, now=datetime.now(UTC))
+    assert broken.startswith(f"the certificate {tmp_path}/a.pem cannot be read")
+    assert "x.pem ends on" in ending
+    assert said.counts["certificates expiring"] == 1
+
+
+def test_a_folder_of_certificates_that_is_closed_to_us_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health.os, "access", lambda path, mode: Path(path) != tmp_path / "closed")
+    for name in ("closed", "open"):
+        (tmp_path / name).mkdir()
+    folders = [tmp_path / "closed", tmp_path / "open", tmp_path / "none"]
+    (found,) = check_certificates(SILENT, folders, 14, now=datetime.now(UTC))
+    assert found == f"the folder {tmp_path}/closed of certificates cannot be read"
 
 
 def test_a_key_is_no_certificate() -> None:

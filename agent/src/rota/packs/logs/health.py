@@ -62,30 +62,40 @@ def first_words(text: str) -> list[str]:
     return [line.split()[0] for line in text.splitlines() if line.strip()]
 
 
+def closed(folders: list[Path]) -> list[Path]:
+    """Those of these folders that are there, and whose files we may not see."""
+    return [folder for folder in folders if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK)]
+
+
 def certificates(folders: list[Path]) -> Iterator[Path]:
     """The readable certificate files directly in these folders, or one below."""
     for folder in folders:
         for pattern in ("*.pem", "*.crt", "*/*.pem", "*/*.crt"):
-            yield from (path for path in sorted(folder.glob(pattern)) if path.is_file() and os.access(path, os.R_OK))
+            yield from (path for path in sorted(folder.glob(pattern)) if os.access(path, os.R_OK) and path.is_file())
 
 
 def expiry(text: str) -> datetime | None:
-    """When the first certificate in this text ends to be valid; None when there is none."""
+    """When the first certificate in this text ends to be valid; None when there is none. Raises ValueError."""
     found = PEM.search(text)
     if not found:
         return None
     return not_after(ssl.PEM_cert_to_DER_cert(found[0]))
 
 
-def not_after(der: bytes) -> datetime | None:
-    """The second time of a certificate's Validity (RFC 5280 section 4.1): the first two times in it are its bounds."""
+def not_after(der: bytes) -> datetime:
+    """The second time of a certificate's Validity (RFC 5280 section 4.1): the first two times in it are its bounds.
+
+    Raises ValueError.
+    """
     times = [
         (tag, der[at + 2 : at + 2 + length])
         for at in range(len(der) - 2)
         for tag, length in [(der[at], der[at + 1])]
         if (tag, length) in ((0x17, 13), (0x18, 15)) and der[at + 1 + length : at + 2 + length] == b"Z"
     ]
-    return parse_time(*times[1]) if len(times) > 1 else None
+    if len(times) < 2:
+        raise ValueError("it says nothing of how long it is valid")
+    return parse_time(*times[1])
 
 
 def parse_time(tag: int, text: bytes) -> datetime:

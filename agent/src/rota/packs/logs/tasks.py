@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -382,29 +383,46 @@ def check_host(
 ) -> None:
     """Look at disks, inodes, memory, failed units, certificates, security updates and the clock of this host.
 
-    Fails when one of them is beyond its limit, naming each. A security update may wait for `security_days`, which is
-    for the host to install it by itself; since when it waits is kept in `state`. `clock`, `failed_units` and
-    `security_updates` switch those checks off where there is no systemd or no apt to ask.
+    Fails when one is beyond its limit or cannot be looked at, naming each. A security update may wait for
+    `security_days`, which is for the host to install it by itself; since when it waits is kept in `state`. `clock`,
+    `failed_units` and `security_updates` switch those checks off where there is no systemd or no apt to ask.
     """
     now = datetime.now(UTC)
-    findings = [
-        *check_disks(report, space_percent, inodes_percent),
-        *check_memory(report, memory_available_percent),
-        *check_certificates(report, certificate_folders, certificate_days, now=now),
-        *(check_units(report) if failed_units else ()),
-        *(check_updates(report, state, security_days, now=now, dry_run=dry_run) if security_updates else ()),
-        *(check_clock(report) if clock else ()),
-    ]
+    checks: dict[str, Callable[[], list[str]]] = {
+        "disks": lambda: check_disks(report, space_percent, inodes_percent),
+        "memory": lambda: check_memory(report, memory_available_percent),
+        "certificates": lambda: check_certificates(report, certificate_folders, certificate_days, now=now),
+    }
+    if failed_units:
+        checks["units"] = lambda: check_units(report)
+    if security_updates:
+        checks["security updates"] = lambda: check_updates(report, state, security_days, now=now, dry_run=dry_run)
+    if clock:
+        checks["clock"] = lambda: check_clock(report)
+    findings = [finding for name, check in checks.items() for finding in found_by(check, report, name)]
     if findings:
         raise HostUnwell("; ".join(findings))
     print("Everything is within its limits.")
+
+
+def found_by(check: Callable[[], list[str]], report: Report, name: str) -> list[str]:
+    """What a check finds; one that cannot be made is a finding, and hides no other."""
+    try:
+        return check()
+    except (RotaError, OSError) as error:
+        report.item(name, "failed", str(error))
+        return [f"{name} cannot be looked at: {error}"]
 
 
 def check_disks(report: Report, space: float, inodes: float) -> list[str]:
     findings: list[str] = []
     mounts = health.mounts(Path("/proc/self/mounts").read_text("utf-8"))
     for mount in filter(os.path.isdir, mounts):  # a single file may be mounted as well
-        filled = health.fill(mount)
+        try:
+            filled = health.fill(mount)
+        except OSError as error:
+            findings.append(f"{mount} cannot be looked at: {error.strerror}")
+            continue
         too_full = [
             f"{mount} is {found:g} % full of {what}, more than {limit:g}"
             for what, found, limit in (("data", filled.space, space), ("inodes", filled.inodes, inodes))
@@ -423,16 +441,23 @@ def check_memory(report: Report, limit: float) -> list[str]:
 
 
 def check_certificates(report: Report, folders: list[Path], days: float, *, now: datetime) -> list[str]:
-    findings: list[str] = []
+    findings = [f"the folder {folder} of certificates cannot be read" for folder in health.closed(folders)]
+    expiring = 0
     for path in health.certificates(folders):
-        end = health.expiry(path.read_text("ascii", errors="replace"))
+        try:
+            end = health.expiry(path.read_text("ascii", errors="replace"))
+        except (OSError, ValueError) as error:
+            report.item(str(path), "unreadable", str(error))
+            findings.append(f"the certificate {path} cannot be read: {error}")
+            continue
         if end is None:
             continue
         is_soon = end - now < timedelta(days=days)
         report.item(str(path), "expires soon" if is_soon else "valid", f"until {end:%Y-%m-%d}")
         if is_soon:
+            expiring += 1
             findings.append(f"the certificate {path} ends on {end:%Y-%m-%d}")
-    report.count("certificates expiring", len(findings))
+    report.count("certificates expiring", expiring)
     return findings
 
 
@@ -461,10 +486,13 @@ def check_updates(report: Report, state: Path, days: float, *, now: datetime, dr
         name: said[name][1] if name in said and said[name][0] == version else now.timestamp()
         for name, version in versions.items()
     }
+    findings: list[str] = []
     if not dry_run and not is_as_before and os.access(state, os.W_OK):
         waiting = {name: [version, since[name]] for name, version in versions.items()}
-        remembered.write(state / UPDATES, {"lists": lists, "waiting": waiting})
-    findings: list[str] = []
+        try:
+            remembered.write(state / UPDATES, {"lists": lists, "waiting": waiting})
+        except OSError as error:
+            findings.append(f"{state / UPDATES}: {error.strerror}")
     for package, version in sorted(versions.items()):
         waits = datetime.fromtimestamp(since[package], UTC)
         is_late = now - waits > timedelta(days=days)
