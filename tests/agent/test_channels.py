@@ -276,6 +276,35 @@ def test_a_heartbeat_follows_each_run_once_and_says_when_it_failed(host: Host, r
     assert receiver.paths == [good, f"{good}/fail", good]
 
 
+def test_a_watcher_that_answers_without_end_keeps_no_other_from_its_heartbeat(
+    host: Host, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbound, "LIMIT", 2.0)
+    connect(host, slow=receiver.url("drip", "http"), beat=receiver.url("ok", "http").replace("127.0.0.1", "localhost"))
+    host.settings(to=(), channels=(), heartbeat="beat")
+    host.tasks["export"] = replace(TASK, heartbeat="slow")
+    host.end()
+    host.look()
+    assert f"GET /ok/{SECRET}" in receiver.paths
+
+
+def test_tasks_of_one_heartbeat_speak_once_for_each_of_their_runs_and_fail_together(
+    host: Host, receiver: Receiver
+) -> None:
+    connect(host, beat=receiver.url("ok", "http"))
+    host.settings(to=(), channels=())
+    host.tasks = {name: replace(TASK, name=name, heartbeat="beat") for name in ("export", "import")}
+    for status in ("succeeded", "failed"):
+        for name in host.tasks:
+            host.end(status if name == "export" else "succeeded", task=name)
+        for _ in range(3):
+            host.look()
+    good = f"GET /ok/{SECRET}"
+    assert receiver.paths == [good, f"{good}/fail"]
+    (problem,) = checks.heartbeat_problems(Catalogue(host.agent, host.tasks))
+    assert (problem.task, problem.key) == ("import", "heartbeat")
+
+
 def test_a_heartbeat_that_is_not_heard_is_asked_for_again(
     host: Host, receiver: Receiver, capsys: pytest.CaptureFixture[str]
 ) -> None:

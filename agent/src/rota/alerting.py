@@ -21,7 +21,7 @@ from rota.core import letter as writing
 from rota.core.catalogue import Agent, Catalogue
 from rota.core.errors import RotaError
 from rota.core.expectation import usual_names
-from rota.core.history import Standing
+from rota.core.history import Ended, Standing
 from rota.core.incident import Incident, Told, usual_of
 from rota.core.letter import Desk, Evidence, Letter
 from rota.core.mail import Alerting
@@ -280,14 +280,18 @@ def differences(record: RunRecord, standing: Standing, look: Look) -> Iterator[s
 def heartbeats(look: Look, *, is_regular: bool) -> dict[Beat, str]:
     """What outside watchers are to hear: of each task's latest run, once, and that the host lives, now and then.
 
-    With each what it speaks of: the run, or the minute.
+    With each what it speaks of: the run, or the minute. Tasks of one heartbeat speak together, and are well together.
     """
-    found: dict[Beat, str] = {}
+    latest: dict[str, list[Ended]] = {}
     for task in look.catalogue.tasks.values():
-        standing = look.standings.get(task.name)
-        latest = standing.latest if standing else None
-        if task.heartbeat and latest and look.journal.pinged.get(task.heartbeat) != latest.run:
-            found[Beat(name=task.heartbeat, is_good=latest.status is Status.SUCCEEDED)] = latest.run
+        standing = look.standings.get(task.name, Standing())
+        if task.heartbeat and standing.latest:
+            latest.setdefault(task.heartbeat, []).append(standing.latest)
+    found: dict[Beat, str] = {}
+    for name, runs in latest.items():
+        said = " ".join(sorted(run.run for run in runs))
+        if look.journal.pinged.get(name) != said:
+            found[Beat(name=name, is_good=all(run.status is Status.SUCCEEDED for run in runs))] = said
     host, minute = look.alerting.heartbeat, f"{look.now:%Y-%m-%dT%H:%M}"
     if host and is_regular and look.journal.pinged.get(host) != minute:
         found[Beat(name=host)] = minute

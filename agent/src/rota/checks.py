@@ -113,7 +113,19 @@ def alerting_problems(catalogue: Catalogue, places: Places) -> Iterator[Problem]
     if alerting.channels and importlib.util.find_spec("apprise") is None:
         said = "Apprise is not installed; add channels to agent_extras, and deploy"
         yield Problem("", "agent: alert: channels", said)
+    yield from heartbeat_problems(catalogue)
     yield from url_problems(catalogue, places.credentials / alerting.urls)
+
+
+def heartbeat_problems(catalogue: Catalogue) -> Iterator[Problem]:
+    """Whoever watches a heartbeat of several would not miss one of them."""
+    owners: dict[str, str] = {}
+    if host := catalogue.agent.alerting.heartbeat:
+        owners[host] = "the host"
+    for task in catalogue.tasks.values():
+        if task.heartbeat and (other := owners.setdefault(task.heartbeat, task.name)) != task.name:
+            said = f"{task.heartbeat!r} is the heartbeat of {other} as well; give it one of its own"
+            yield Problem(task.name, "heartbeat", said)
 
 
 def url_problems(catalogue: Catalogue, path: Path) -> Iterator[Problem]:

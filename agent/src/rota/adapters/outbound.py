@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -135,7 +135,7 @@ class World:
         if beats:
             known = [beat for beat in beats if beat.name in self.urls]
             missing = {beat.name: f"heartbeat {beat.name}: its URL is missing" for beat in beats if beat not in known}
-            jobs.append(self._heartbeat_job(known))
+            jobs += self._heartbeat_jobs(known)
         for job in run_all(jobs):
             for place, failed in zip(job.told, job.failures, strict=False):
                 if place < 0:
@@ -165,11 +165,15 @@ class World:
         order = {"kind": "channel", "channel": channel, "url": url, "letters": said}
         return Job(order, places, [each.to for each in letters], f"channel {channel}")
 
-    def _heartbeat_job(self, beats: Sequence[Beat]) -> Job:
-        urls = [(beat.name, url_of(self.urls[beat.name], is_good=beat.is_good)) for beat in beats]
-        asked = [(name, url) for name, url in urls if url]
-        order = {"kind": "heartbeats", "patience": PATIENCE, "urls": asked}
-        return Job(order, [-1] * len(asked), [(name,) for name, _ in asked], "heartbeats")
+    def _heartbeat_jobs(self, beats: Sequence[Beat]) -> Iterator[Job]:
+        """A job for each watcher: one that answers without end keeps the others from nothing."""
+        watchers: dict[str, list[tuple[str, str]]] = {}
+        for beat in beats:
+            if url := url_of(self.urls[beat.name], is_good=beat.is_good):
+                watchers.setdefault(url.partition("://")[2].partition("/")[0], []).append((beat.name, url))
+        for asked in watchers.values():
+            order = {"kind": "heartbeats", "patience": PATIENCE, "urls": asked}
+            yield Job(order, [-1] * len(asked), [(name,) for name, _ in asked], "heartbeats")
 
 
 def url_of(url: str, *, is_good: bool) -> str:
