@@ -1,6 +1,7 @@
 """Laws of fetching databases: only what is proven gets into place, and the account is shown to one server alone."""
 
 import base64
+import gzip
 import hashlib
 import io
 import os
@@ -28,7 +29,7 @@ from rota.packs.logs.geoip import BadAccount, NotFetched
 from rota.packs.logs.outcomes import SomeFailed
 from rota.packs.logs.tasks import NoCredential, geoip_download
 from tests import authority
-from tests.agent.logs.conftest import Said, files
+from tests.agent.logs.conftest import Said, files, pack_broken
 
 EDITION = "GeoLite2-Country"
 ACCOUNT = "12345:licence-key"
@@ -261,6 +262,19 @@ def test_what_a_killed_run_left_is_cleared_away(host: Host) -> None:
     os.utime(left, (0, 0))
     host.fetch()
     assert files(host.folder) == {f"{EDITION}.mmdb"}
+
+
+def test_an_archive_that_is_broken_inside_keeps_no_other_from_its_turn(host: Host, tmp_path: Path) -> None:
+    host.server.serve(pack_broken(gzip.decompress(archive(f"{EDITION}.mmdb", os.urandom(100_000)))))
+    with pytest.raises(SomeFailed, match=rf"{EDITION}: .* cannot be read: .*; GeoLite2-City: "):
+        host.fetch(editions=[EDITION, "GeoLite2-City"])
+    assert files(host.folder) == set()
+
+
+def test_a_server_that_has_nothing_newer_than_nothing_is_no_success(host: Host) -> None:
+    host.server.status = 304
+    with pytest.raises(SomeFailed, match="304"):
+        host.fetch()
 
 
 def test_a_link_in_the_archive_is_no_database(host: Host) -> None:

@@ -9,6 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -173,7 +174,7 @@ def asked(source: Source, address: str, since: datetime | None) -> Iterator[Any]
         with urllib.request.build_opener(Redirects()).open(request, timeout=PATIENCE) as answer:
             yield answer
     except urllib.error.HTTPError as error:
-        if error.code != 304:
+        if error.code != 304 or since is None:
             raise NotFetched(f"{shown(address)}: {explain(error.code, error.reason)}") from error
         yield None
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
@@ -233,7 +234,7 @@ def extract(archive: Path, edition: str, target: Path) -> None:
                         with stream, target.open("wb") as out:
                             shutil.copyfileobj(stream, out)
                         return
-    except (tarfile.TarError, EOFError, OSError) as error:
+    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise NotTheDatabase(f"the archive of {edition} cannot be read: {error}") from error
     raise NotTheDatabase(f"the archive holds no {edition}.mmdb")
 
