@@ -96,6 +96,14 @@ def test_links_are_neither_followed_nor_removed(site: Path, tmp_path: Path, said
     assert zipfile.ZipFile(site / NAME).namelist() == ["old.log", "python/old.log"]
 
 
+def test_a_folder_may_be_named_by_a_link(site: Path, tmp_path: Path, said: Said) -> None:
+    (tmp_path / "logs").symlink_to(site)
+    compress_old_logs(said, folders=[tmp_path / "logs"])
+    with zipfile.ZipFile(site / NAME.replace("Site", "logs")) as packed:
+        assert packed.namelist() == ["old.log", "python/old.log"]
+    assert not (site / "old.log").exists()
+
+
 def test_a_folder_that_becomes_a_link_leads_nowhere(site: Path, tmp_path: Path) -> None:
     found = archive.find_old(site, now=datetime.now(UTC), age=WEEK, archive_folder="archive")
     (tmp_path / "secret").mkdir()

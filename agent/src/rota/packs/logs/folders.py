@@ -6,7 +6,7 @@ import os
 import signal
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,16 +34,18 @@ def identify(name: str, status: os.stat_result) -> Found:
 
 def plain_files(folder: Path, *, but: str = "") -> Iterator[Found]:
     """The plain files below the folder by name, but not those in its subfolder `but`. Links are none of them."""
-    for parent, folders, files, here in os.fwalk(folder, follow_symlinks=False, onerror=refuse):
-        below = Path(parent).relative_to(folder)
-        folders[:] = sorted(name for name in folders if str(below / name) != but)
-        for name in sorted(files):
-            try:
-                status = os.stat(name, dir_fd=here, follow_symlinks=False)
-            except FileNotFoundError:
-                continue
-            if stat.S_ISREG(status.st_mode):
-                yield identify(str(below / name), status)
+    top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)  # itself it may be a link: somebody named it
+    try:
+        for parent, folders, files, here in os.fwalk(".", follow_symlinks=False, onerror=refuse, dir_fd=top):
+            below = Path(parent)
+            folders[:] = sorted(name for name in folders if str(below / name) != but)
+            for name in sorted(files):
+                with suppress(FileNotFoundError):
+                    status = os.stat(name, dir_fd=here, follow_symlinks=False)
+                    if stat.S_ISREG(status.st_mode):
+                        yield identify(str(below / name), status)
+    finally:
+        os.close(top)
 
 
 def refuse(error: OSError) -> None:
