@@ -19,7 +19,7 @@ from aiosmtpd.controller import Controller
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rota.packs.logs import journal, tailing
+from rota.packs.logs import journal, logged, tailing
 from rota.packs.logs.exports import BadPattern
 from rota.packs.logs.grouping import Groups, normalise
 from rota.packs.logs.outcomes import SomeFailed
@@ -302,6 +302,18 @@ def test_a_packed_log_is_read_once(host: Host, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(tailing, "lines", lambda log, offset: read.append(log.path.name) or lines(log, offset))
     assert host.look().counts == {}
     assert read == ["error.log"]
+
+
+def test_of_a_huge_log_each_run_reads_a_part(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logged, "MOST_AT_ONCE", 10 * len(numbered(1)))
+    host.look()
+    path = host.write("error.log", "".join(numbered(number) for number in range(1, 10)) * 3)
+    assert host.look().counts["errors"] == 10
+    assert "bytes are left for the next run" in capsys.readouterr().out
+    path.rename(host.logs / "error.log.1")
+    assert [host.look().counts.get("errors", 0) for _ in range(3)] == [10, 7, 0]
 
 
 def test_a_log_of_each_day_is_read_from_its_beginning(host: Host) -> None:

@@ -31,6 +31,8 @@ from rota.packs.logs.tailing import Log, Mark, Moved
 # An entry that is younger than this may not be whole yet.
 SETTLE = timedelta(seconds=5)
 LONGEST_NAME = 200
+MOST_AT_ONCE = 256 * 1024 * 1024
+"""How many bytes of one log a run reads: what takes longer than a run may would be begun again for ever."""
 
 
 class MailInDoubt(RotaError):
@@ -182,6 +184,9 @@ class Reading:
             if found := self.recogniser.read(record.lines, context):
                 yield found
             offset = record.end
+            if offset - self.mark.offset >= MOST_AT_ONCE and not self.log.is_packed:
+                print(f"{self.log.name}: {self.log.size - offset} bytes are left for the next run")
+                break
         self.mark = tailing.advanced(self.mark, self.log, offset, context)
 
     def lines(self) -> Iterator[tuple[str, int, int]]:
