@@ -306,6 +306,17 @@ def test_on_staging_mail_is_caught_in_the_outbox(quiet: Host, mails: list[EmailM
     )
 
 
+def test_what_is_caught_can_be_read_as_it_lies_there(quiet: Host) -> None:
+    run = quiet.end("failed")
+    (quiet.spool.folder / "output" / str(run.id)).write_text(f"no room for 3 €\n{'x' * 900}\n")
+    quiet.look()
+    (caught,) = quiet.places.outbox.glob("*.eml")
+    text = caught.read_text("ascii")
+    assert "The task export failed on books." in text
+    assert "no room for 3 =E2=82=AC" in text
+    assert f"no room for 3 €\n  {'x' * 500} …" in quiet.outbox()[0].get_content()
+
+
 def test_a_host_that_only_its_configuration_calls_production_is_silent(quiet: Host, mails: list[EmailMessage]) -> None:
     quiet.agent = replace(quiet.agent, environment=Environment.PRODUCTION)
     quiet.end("failed")

@@ -167,7 +167,9 @@ def as_mail(letter: Letter, to: Sequence[str], desk: Desk) -> EmailMessage:
         message["In-Reply-To"] = answers[-1]
         message["References"] = " ".join(answers)
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content((letter.brief if channels else "\n".join(letter.lines)) + "\n")
+    text = (letter.brief if channels else "\n".join(letter.lines)) + "\n"
+    # Else a single character that is not ASCII would make base64 of all of it, which nobody reads in a file.
+    message.set_content(text, cte=None if text.isascii() else "quoted-printable")
     return message
 
 
