@@ -1,5 +1,6 @@
 """Laws of retries and expectations, tried on the real runner."""
 
+import fcntl
 import json
 import os
 import signal
@@ -79,7 +80,9 @@ def write_slots(plan: Path, *seconds: int) -> None:
 def test_a_run_by_hand_is_tried_once(bench: Bench, tmp_path: Path) -> None:
     request = tmp_path / "request"
     request.write_text("id 01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59\nattended yes\n")
-    _, record = bench.run("/bin/false", request=request, retry="0,0")
+    with request.open() as watching:
+        fcntl.flock(watching, fcntl.LOCK_EX)
+        _, record = bench.run("/bin/false", request=request, retry="0,0")
     assert (record.retry_at, record.attended) == (None, True)
 
 

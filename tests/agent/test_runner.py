@@ -1,5 +1,6 @@
 """Laws of one run, tried on the real runner in processes of its own."""
 
+import fcntl
 import json
 import os
 import signal
@@ -453,6 +454,8 @@ def test_what_a_request_asks_for_reaches_the_work_and_the_record(bench: Bench, t
     )
     path = tmp_path / "request"
     path.write_text(request.text)
+    watching = path.open()
+    fcntl.flock(watching, fcntl.LOCK_EX)
     script = 'printf "%s|" "$ROTA_PARAM_ITEMS" "${ROTA_PARAM_NOTE-unset}" "$OTHER" "$ROTA_SLOT" "$@"'
     _, record = bench.run("/bin/sh", "-c", script, "sh", "first", request=path)
     said = bench.spool.output(record).split("|")

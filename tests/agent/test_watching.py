@@ -117,6 +117,13 @@ def test_a_run_that_nobody_watches_any_more_is_not_attended(bench: Bench, tmp_pa
     assert not record.attended
 
 
+def test_a_run_whose_watcher_was_killed_is_not_attended(bench: Bench, tmp_path: Path) -> None:
+    request = tmp_path / "request"
+    request.write_text("id 01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59\nattended yes\n")
+    _, record = bench.run("/bin/false", request=request)
+    assert not record.attended
+
+
 def test_a_terminal_that_closes_ends_a_run_that_has_no_unit(home: Path) -> None:
     terminal = Terminal(home, "wait")
     wait_until(lambda: "waiting" in terminal.look())

@@ -269,7 +269,7 @@ def attempt(settings: Settings, start: dict[str, Field], command: list[str], sto
     finish_output(output)
     is_considered = settings.retry or settings.expect or settings.every or end.is_short_of_memory
     told = consider(settings, end, output, report) if is_considered else ""
-    if settings.is_attended and exists(settings.request):  # whoever watches takes it away when they leave
+    if settings.is_attended and is_held(settings.request):  # whoever watches holds it until they leave
         told += ',"attended":true'
     store_end(settings, record(settings, start, end, output, report, told))
     if settings.is_watched:
@@ -424,6 +424,17 @@ def exists(path: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def is_held(path: str) -> bool:
+    """Whether somebody holds the kernel's lock on this file."""
+    try:
+        file = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return False
+    is_free = try_lock(file)
+    posix.close(file)
+    return not is_free
 
 
 def make_identifier(milliseconds: int, random: bytes) -> str:

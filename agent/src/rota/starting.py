@@ -1,5 +1,6 @@
 """A run started by hand: through systemd where there is a unit, else by the runner itself; live output either way."""
 
+import fcntl
 import json
 import os
 import pwd
@@ -7,23 +8,22 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from rota.adapters import systemd
-from rota.adapters.spool import Spool
+from rota.adapters.spool import Spool, UnsafeFile, runs
 from rota.core.errors import RotaError
 from rota.core.incident import why_without_record
 from rota.core.parameter import DRY_RUN, Value, recorded, variables
 from rota.core.places import Places
-from rota.core.record import RunRecord
+from rota.core.record import BadRecord, RunRecord
 from rota.core.request import Request
 from rota.core.status import Status
 from rota.core.task import Task
-from rota.runner import ENDED_BY_OTHERS, LOCKED, TIMED_OUT, UNFINISHED, make_identifier
+from rota.runner import ENDED_BY_OTHERS, LOCKED, TIMED_OUT, UNFINISHED, make_identifier, try_lock
 from rota.units import unit_name
 from rota.watching import Screen, Watched
 
@@ -44,6 +44,10 @@ class NeverStarted(RotaError):
     """The unit could not be started."""
 
 
+class NoUnit(RotaError):
+    """This host has no unit of the task, and without it a run would have neither its user, limits nor sandbox."""
+
+
 class NoDryRun(RotaError):
     """This task cannot show what it would do."""
 
@@ -53,7 +57,17 @@ class Detached(Exception):
 
 
 def has_unit(task: Task, places: Places) -> bool:
-    return not places.is_embedded and systemd.is_booted() and (places.units / unit_name(task.name)).is_file()
+    """Whether it runs as a unit; an embedded Rota has none. Raises NoUnit where it should, and cannot."""
+    if places.is_embedded:
+        return False
+    path = places.units / unit_name(task.name)
+    if not systemd.is_booted():
+        raise NoUnit(f"{task.name}; systemd does not run this host; rota --home FOLDER run does without it")
+    if path.is_symlink() and not path.is_file():
+        raise NoUnit(f"{task.name}; {path} is masked: a link to {path.readlink()}")
+    if not path.is_file():
+        raise NoUnit(f"{task.name}; {path} is missing; rota sync makes it")
+    return True
 
 
 def new_request(task: Task, values: Mapping[str, Value] | None = None, **wishes: Any) -> Request:
@@ -127,37 +141,88 @@ def start_only(task: Task, places: Places, spool: Spool, request: Request) -> st
     with request_left(places.requests / task.name, request):
         systemd.ask(systemd.start_command([unit], is_waited_for=False))
         deadline = time.monotonic() + TAKEN_UP_WITHIN
-        while find_run(spool, request.id) is None:
+        while not is_taken_up(spool, request.id):
             if time.monotonic() > deadline:
                 raise NeverStarted(f"{unit}: {why_not(unit, '')}")
             time.sleep(LOOK_EVERY)  # between two looks at the spool
     return request.id
 
 
+def is_taken_up(spool: Spool, identifier: str) -> bool:
+    """Whether a runner has heeded the request: it claims the output's name at once, and may then wait for a lock."""
+    return (spool.folder / "output" / identifier).exists() or find_run(spool, identifier) is not None
+
+
 @contextmanager
 def request_left(path: Path, request: Request) -> Iterator[Path]:
-    """Leave the request until the run is over, or until a closed terminal or a stop ends this. Raises NeverStarted."""
+    """Leave the request until the run is over, or until a closed terminal or a stop ends this.
+
+    Raises AlreadyRunning, NeverStarted.
+    """
     for number in (signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
+    beside = path.with_name(f".{request.id}")
     try:
-        leave(path, request)
-        yield path
-    finally:
-        with suppress(PermissionError):  # then it was never written
-            path.unlink(missing_ok=True)
-
-
-def leave(path: Path, request: Request) -> None:
-    """Put the request there whole, for the unit that is started next. Raises NeverStarted."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{request.id}")
-        beside.write_text(request.text, encoding="utf-8")
-        # The task's user reads it, whatever the umask of who asks.
-        beside.chmod(0o644)
-        beside.replace(path)
+        with write_locked(beside, request.text):
+            try:
+                leave(beside, path)
+                yield path
+            finally:
+                if is_same(beside, path):
+                    path.unlink()
     except PermissionError as error:
         raise NeverStarted(f"{error}; become root") from error
+    finally:
+        with suppress(OSError):  # then it was never written
+            beside.unlink()
+
+
+@contextmanager
+def write_locked(path: Path, text: str) -> Iterator[None]:
+    """Write this file and hold the kernel's lock on it: however we end, the runner can tell that nobody watches."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with os.fdopen(file, "w", encoding="utf-8") as stream:
+        # The task's user reads it, whatever the umask of who asks.
+        os.fchmod(file, 0o644)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        stream.write(text)
+        stream.flush()
+        yield
+
+
+def leave(beside: Path, path: Path) -> None:
+    """Give the request the name under which the unit that is started next finds it. Raises AlreadyRunning."""
+    while True:
+        try:
+            path.hardlink_to(beside)
+            return
+        except FileExistsError:
+            clear(path)
+
+
+def clear(path: Path) -> None:
+    """Take away what a start that died left there. Raises AlreadyRunning when it is somebody's who is alive."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        if not try_lock(file):
+            raise AlreadyRunning(f"{path.name} is being started by somebody else; see rota status")
+        if os.path.samestat(os.fstat(file), path.stat()):
+            path.unlink()
+    except FileNotFoundError:
+        return
+    finally:
+        os.close(file)
+
+
+def is_same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
 
 
 def start_and_watch(unit: str, spool: Path, identifier: str, screen: Screen) -> str:
@@ -234,12 +299,15 @@ def follow(path: Path, *, is_over: Callable[[], bool]) -> None:
 
 
 def find_run(spool: Spool, identifier: str) -> RunRecord | None:
+    """The readable record of this run: its end, from the spare where the spool does not take it, else its start."""
+    if spared := next((each for each in runs(spool.spared_records()) if str(each.id) == identifier), None):
+        return spared
     for folder in ("done", "sent", "running"):
         try:
             record = spool.load(folder, identifier)
-        except FileNotFoundError:
+        except (FileNotFoundError, UnsafeFile, BadRecord):
             continue
-        if isinstance(record, RunRecord) and record.id == uuid.UUID(identifier):
+        if isinstance(record, RunRecord):
             return record
     return None
 
