@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rota import runner
-from rota.adapters.spool import Spool, join_output
+from rota.adapters.spool import MAX_RECORD, Spool, join_output
 from rota.core import record as record_format
 from rota.core.record import RunRecord, as_mapping, parse_record
 from rota.core.request import Request
@@ -196,6 +196,43 @@ def test_more_counts_and_items_than_a_record_holds_are_counted() -> None:
     record = end_record("\n".join(map(json.dumps, lines)).encode())
     assert (len(record.counts), record.counts["counts not listed"]) == (499, 103)
     assert (len(record.items), record.counts["items not listed"]) == (10_000, 2)
+
+
+MANY = """
+import os
+for number in range(40_000):
+    os.write(3, b'{"item": "%0200d", "outcome": "done"}\\n' % number)
+os.write(3, b'{"count": "rows", "value": 7}\\n')
+"""
+
+
+def test_of_a_report_of_any_length_every_count_is_kept_and_what_is_not_listed_is_counted(bench: Bench) -> None:
+    _, record = bench.run(sys.executable, "-I", "-c", MANY)
+    assert record.counts == {"rows": 7, "items not listed": 30_000}
+    assert [item.name for item in record.items] == [f"{number:0200d}" for number in range(10_000)]
+
+
+def test_items_take_no_more_room_than_a_record_has() -> None:
+    line = json.dumps({"item": "\N{GRINNING FACE}" * 500}, ensure_ascii=False)
+    told = end_record("\n".join([line] * 1_500).encode())
+    assert len(json.dumps(as_mapping(told))) < MAX_RECORD
+    assert told.counts == {"items not listed": 1_500 - len(told.items)}
+    assert len(told.items) > 400
+
+
+@given(st.lists(LINES, max_size=10), st.lists(LINES, max_size=10), st.integers(0, 5))
+def test_a_shortened_report_says_what_the_whole_one_does(before: list[bytes], after: list[bytes], cut: int) -> None:
+    whole, rest = b"".join(line + b"\n" for line in before), b"".join(line + b"\n" for line in after)
+    kept = runner.shorten(whole + rest[:cut]) + rest[cut:]
+    told, right = (list(map(json.loads, runner.read_report(report))) for report in (kept, whole + rest))
+    assert told == right
+
+
+def test_a_line_without_end_is_refused_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = b""
+    for _ in range(5):
+        report = runner.shorten(report + b"x" * runner.KEEP)
+    assert end_record(report + b"x\n").counts == {"refused report lines": 1}
 
 
 def test_no_report_costs_the_end_record(bench: Bench) -> None:

@@ -33,11 +33,14 @@ PIPE = 256 * 1024
 """How much the work may print ahead of us; with the 64 KiB that a pipe has, a gigabyte takes it 1.3 times as long."""
 SLACK = 1024 * 1024
 """How far the output file may outgrow head and tail before its middle is dropped."""
-REPORT_LIMIT = 1024 * 1024
+REPORT_LIMIT = 4 * 1024 * 1024
+"""How much of a report waits to be read; of one that is longer, what a record holds is kept and the rest counted."""
+ITEM_ROOM = 3 * 1024 * 1024
+"""How long the items of a record may be, as JSON: a record is of 4 MiB at most."""
 MAX_ITEMS, MAX_COUNTS = 10_000, 500
 MAX_TEXT, MAX_NAME, MAX_COUNT_NAME = 2_000, 255, 100
 """What a record may hold, texts in bytes of UTF-8; what exceeds `rota.core.record`'s limits the diary refuses."""
-REFUSED, NO_ITEM, NO_COUNT = "refused report lines", "items not listed", "counts not listed"
+REFUSED, NO_ITEM, NO_COUNT = OURS = "refused report lines", "items not listed", "counts not listed"
 RESERVE = 4096
 """How many bytes are set aside at the start, so that the end record of an ordinary run fits on a disk filled since."""
 REQUEST_AGE = 60.0
@@ -302,7 +305,7 @@ def measure(report: bytes) -> tuple[int, dict[str, float]]:
     """How many items were reported, and the counts."""
     import json
 
-    items, counts = read_report(report)
+    items, counts = read_or_refuse(report)
     return len(json.loads(items)), json.loads(counts)
 
 
@@ -646,8 +649,10 @@ def read_once(file: int, buffer: bytearray, sink: Output | bytearray) -> int:
     chunk = memoryview(buffer)[:size]
     if isinstance(sink, Output):
         sink.add(chunk)
-    elif len(sink) < REPORT_LIMIT:
+    else:
         sink += chunk
+        if len(sink) > REPORT_LIMIT:
+            sink[:] = shorten(bytes(sink))
     return size
 
 
@@ -768,13 +773,18 @@ def record(
         "output_bytes": output.seen if output else 0,
         "output_dropped": output.seen - output.stored if output else 0,
     }
-    try:
-        items, counts = read_report(report)
-    except Exception as error:  # whatever a task reports, it must not cost the record of its run
-        warn(f"the report cannot be read: {error!r}")
-        items, counts = "[]", f'{{"{REFUSED}":{report.count(10) or 1}}}'
+    items, counts = read_or_refuse(report)
     pairs = [f"{quote(key)}:{quote(value)}" for key, value in fields.items()]
     return ("{" + ",".join([*pairs, f'"items":{items}', f'"counts":{counts}']) + settings.asked + told + "}\n").encode()
+
+
+def read_or_refuse(report: bytes) -> tuple[str, str]:
+    """As read_report; what cannot be read at all is counted by lines."""
+    try:
+        return read_report(report)
+    except Exception as error:  # whatever a task reports, it must not cost the record of its run
+        warn(f"the report cannot be read: {error!r}")
+        return "[]", f'{{"{REFUSED}":{report.count(10) or 1}}}'
 
 
 def read_report(report: bytes) -> tuple[str, str]:
@@ -783,8 +793,9 @@ def read_report(report: bytes) -> tuple[str, str]:
         return "[]", "{}"
     import json
 
-    items: list[dict[str, str]] = []
+    items: list[str] = []
     counts: dict[str, float] = {}
+    room = ITEM_ROOM
 
     def add(counted: str, value: float) -> None:
         counts[counted] = counts.get(counted, 0) + value
@@ -796,13 +807,28 @@ def read_report(report: bytes) -> tuple[str, str]:
                 counted, value = read_count(entry)
                 is_listed = counted in counts or len(counts) < MAX_COUNTS - 3
                 add(*(counted, value) if is_listed else (NO_COUNT, 1))
-            elif len(items) < MAX_ITEMS:
-                items.append(read_item(entry))
+            elif len(items) < MAX_ITEMS and room > 0:
+                items.append(json.dumps(read_item(entry)))
+                room -= len(items[-1])
             else:
                 add(NO_ITEM, 1)
         except (ValueError, TypeError, KeyError, RecursionError):
             add(REFUSED, 1)
-    return json.dumps(items), json.dumps(counts)
+    return f"[{','.join(items)}]", json.dumps(counts)
+
+
+def shorten(report: bytes) -> bytes:
+    """A report that says in fewer lines what a record would hold of this one; its last line may go on."""
+    import json
+
+    end = report.rfind(b"\n") + 1
+    lines, rest = report[:end], report[end:]
+    items, counts = map(json.loads, read_or_refuse(lines))
+    # First what is counted of the others: a record of many counts has room for these.
+    told = [{"count": name, "value": counts[name]} for name in sorted(counts, key=lambda name: name not in OURS)]
+    told += [{"item": each.pop("name"), **each} for each in items]
+    # A line as long as all this is refused when it ends, whatever it was.
+    return b"".join(json.dumps(line).encode() + b"\n" for line in told) + (rest if len(rest) < KEEP else b"?")
 
 
 def read_item(entry: dict[str, object]) -> dict[str, str]:
