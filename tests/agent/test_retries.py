@@ -66,10 +66,20 @@ def test_no_attempt_begins_after_the_next_slot_or_goes_on_beyond_it(bench: Bench
     (record,) = records(bench)
     assert (record.trigger, record.retry_at) == (Trigger.TIMER, None)
     bench.spool.acknowledge(str(record.id))
-    write_slots(plan, 0, 4)
-    script = 'test -e "$0" && exec sleep 60; touch "$0"; exit 1'
-    subprocess.run(bench.command("/bin/sh", "-c", script, str(tmp_path / "tried"), plan=plan, retry="0"), check=False)
+    write_slots(plan, 0, 8)
+    slot = datetime.now(UTC) + timedelta(seconds=7)
+    script = 'trap "" TERM; test -e "$0" && sleep 60; touch "$0"; exit 1'
+    command = bench.command("/bin/sh", "-c", script, str(tmp_path / "tried"), plan=plan, retry="0", grace=2)
+    subprocess.run(command, check=False)
+    assert datetime.now(UTC) < slot  # whose start finds the unit at rest
     assert [each.reason for each in records(bench)] == ["exit 1", "timeout"]
+
+
+def test_an_attempt_that_could_not_be_over_before_the_next_slot_does_not_begin(bench: Bench, tmp_path: Path) -> None:
+    plan = tmp_path / "plan"
+    write_slots(plan, 0, 20)
+    _, record = bench.run("/bin/false", plan=plan, retry="1", grace=30)
+    assert (record.trigger, record.retry_at) == (Trigger.TIMER, None)
 
 
 def write_slots(plan: Path, *seconds: int) -> None:

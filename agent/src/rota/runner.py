@@ -296,7 +296,7 @@ def consider(settings: Settings, end: End, output: Output, report: bytes) -> str
     if sentences:
         told = f',"unexpected":[{",".join(quote(cut(each, MAX_TEXT)) for each in sentences)}]'
     if settings.retry and settings.trigger != "manual" and end.status == "failed" and end.reason not in ENDED_BY_OTHERS:
-        settings.again = rarely("runner_retry").next_moment(settings.retry, settings.attempt, plan)
+        settings.again = rarely("runner_retry").next_moment(settings.retry, settings.attempt, plan, settings.grace)
         told = f',"retry_at":"{moment(settings.again)}"' if settings.again else ""
     return told
 
@@ -321,7 +321,7 @@ def retry(settings: Settings, start: dict[str, Field], command: list[str], stop:
         end = End("failed", shown_stop(stop.reason), 128 + signal.SIGTERM)
         refuse(settings, start, end)
         return end
-    left = module.seconds_left(read_text(settings.plan, MAX_PLAN)) if settings.plan else 0.0
+    left = module.seconds_left(read_text(settings.plan, MAX_PLAN), settings.grace) if settings.plan else 0.0
     settings.timeout = min(left or settings.timeout, settings.timeout or left)
     return attempt(settings, start, command, stop)
 

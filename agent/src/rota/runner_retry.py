@@ -4,16 +4,23 @@ import select
 import time
 
 MOMENT = 1_000_000
+SHORTEST = 1.0
+"""An attempt for which there are fewer seconds does not begin."""
+CLEARING = 2.0
+"""How many seconds before the next slot an attempt is over: its unit has to be, or systemd starts no other."""
 
 
-def next_moment(waits: str, attempt: int, plan: str) -> int:
-    """The microsecond of the next attempt; 0 when there is none: all were made, or the next slot comes before."""
+def next_moment(waits: str, attempt: int, plan: str, grace: float) -> int:
+    """The microsecond of the next attempt; 0 when there is none: all were made, or there is no time for it.
+
+    It has to be over before the next slot, also when it is asked to end and takes all its grace.
+    """
     each = waits.split(",")
     if attempt > len(each):
         return 0
     moment = time.time_ns() // 1000 + int(float(each[attempt - 1]) * MOMENT)
-    following = next_slot(plan)
-    return 0 if following and moment >= following * MOMENT else moment
+    latest = next_slot(plan) - CLEARING - grace - SHORTEST
+    return 0 if 0 < latest * MOMENT < moment else moment
 
 
 def next_slot(plan: str) -> int:
@@ -23,10 +30,10 @@ def next_slot(plan: str) -> int:
     return int(next(lines, "0")[:10])
 
 
-def seconds_left(plan: str) -> float:
-    """How long an attempt may take before the next slot comes; 0 for as long as it may otherwise."""
+def seconds_left(plan: str, grace: float) -> float:
+    """After how long an attempt is asked to end, so that it is over before the next slot; 0 for no such limit."""
     following = next_slot(plan)
-    return max(1.0, following - time.time()) if following else 0.0
+    return max(SHORTEST, following - CLEARING - grace - time.time()) if following else 0.0
 
 
 def wait(moment: int, wakes: int) -> None:
