@@ -221,3 +221,12 @@ def test_a_moment_of_the_next_attempt_is_told_as_json(bench: Bench) -> None:
     told = [json.loads(line).get("retry_at") for line in lines]
     assert sum(each is not None for each in told) == 1
     assert any(each and datetime.fromisoformat(each).timestamp() >= before for each in told)
+
+
+def test_each_attempt_has_its_own_processor_time(bench: Bench, tmp_path: Path) -> None:
+    script = 'test -e "$0" && exit 0; touch "$0"; i=0; while test $i -lt 300000; do i=$((i + 1)); done; exit 1'
+    subprocess.run(bench.command("/bin/sh", "-c", script, str(tmp_path / "tried"), retry="0"), check=False)
+    first, second = records(bench)
+    assert first.cpu is not None
+    assert second.cpu is not None
+    assert second.cpu < first.cpu / 2

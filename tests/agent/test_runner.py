@@ -312,6 +312,19 @@ def test_processes_left_behind_are_ended_and_told(bench: Bench) -> None:
     wait_until(lambda: is_gone(int(bench.spool.output(record))))
 
 
+@pytest.mark.parametrize("trap", ["mkfifo", "mkdir", "ln -s /etc/passwd"])
+def test_what_the_work_puts_in_the_place_of_its_end_record_does_not_keep_the_runner(
+    bench: Bench, running: Callable[..., "subprocess.Popen[bytes]"], trap: str
+) -> None:
+    script = (
+        f'beside="$0/tmp/$ROTA_RUN_ID.end.json"; while ! rm "$beside"; do sleep 0.01; done; {trap} "$beside"; exit 3'
+    )
+    run = running("/bin/sh", "-c", script, str(bench.spool.folder))
+    assert run.wait(timeout=20) == 3
+    bench.spool.take_spare()
+    assert bench.only("done").exit_code == 3
+
+
 def test_a_second_run_is_skipped_while_the_first_holds_the_lock(
     bench: Bench, running: Callable[..., "subprocess.Popen[bytes]"]
 ) -> None:

@@ -135,6 +135,8 @@ class Stop:
                 posix.kill(-self.child, number)
             except ProcessLookupError:
                 self.child = 0
+            except PermissionError:
+                warn("the work cannot be stopped: it runs as another user")
 
 
 class Output:
@@ -487,13 +489,15 @@ def work(settings: Settings, command: list[str], stop: Stop, output: Output) -> 
         why = posix.strerror(error.errno or 0)
         end = End("failed", f"cannot start {cut(command[0], MAX_TEXT - 100)}: {why}", code, code)
         end.duration = time.monotonic() - began
+        for file in (printed, out, reported, report):
+            posix.close(file)
         return end, b""
     posix.close(out)
     posix.close(report)
     if stop.reason:
         stop.kill(signal.SIGTERM)
     # All of this costs nothing here: the child is being started meanwhile.
-    import resource
+    import resource  # noqa: F401 - wait4 would import it later
 
     reserve(f"{settings.spool}/{UNFINISHED}/{settings.identifier}.end.json")
     groups = unit_groups(settings.task)
@@ -501,13 +505,14 @@ def work(settings: Settings, command: list[str], stop: Stop, output: Output) -> 
     child = stop.child
     kept = supervise(settings, stop, printed, reported, output)
     stop.child = 0
-    _, status = posix.waitpid(child, 0)
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Of this child alone: an attempt before it has its own.
+    _, status, usage = posix.wait4(child, 0)
+    is_left = kill_leftovers(child, groups)
     end = judge(status, stop.reason, is_short_of_memory=count_killed(groups) > killed)
     end.duration = time.monotonic() - began
     end.cpu = usage.ru_utime + usage.ru_stime
     end.memory_peak = usage.ru_maxrss * 1024
-    if kill_leftovers(child, groups) and not end.reason:
+    if is_left and not end.reason:
         end.reason = "left processes behind"
     return end, kept
 
@@ -531,10 +536,10 @@ def spawn(settings: Settings, command: list[str], out: int, report: int) -> int:
     environ[b"ROTA_REPORT_FD"] = b"3"
     environ |= settings.variables
     nothing = posix.open("/dev/null", posix.O_RDONLY | posix.O_CLOEXEC)
-    # Both ends are lifted above 3 first: a dup2 onto itself would leave the descriptor to be closed by exec.
-    out, report = lift(out), lift(report)
+    # All are lifted above 3 first: a dup2 onto itself would leave the descriptor to be closed by exec.
+    lifted = empty, out, report = lift(nothing), lift(out), lift(report)
     actions = (
-        (posix.POSIX_SPAWN_DUP2, lift(nothing), 0),
+        (posix.POSIX_SPAWN_DUP2, empty, 0),
         (posix.POSIX_SPAWN_DUP2, out, 1),
         (posix.POSIX_SPAWN_DUP2, out, 2),
         (posix.POSIX_SPAWN_DUP2, report, 3),
@@ -545,7 +550,7 @@ def spawn(settings: Settings, command: list[str], out: int, report: int) -> int:
         return posix.posix_spawnp(command[0], command, environ, file_actions=actions, setpgroup=0, setsigdef=defaults)
     finally:
         take_up_shield(shield)
-        for file in (out, report, nothing):
+        for file in (nothing, *lifted):
             posix.close(file)
 
 
@@ -927,7 +932,9 @@ def write_and_rename(beside: str, path: str, line: bytes) -> OSError | None:
     So after a power cut a record may still bear its name in tmp/, whole: `rota reconcile` takes it from there.
     """
     try:
-        file = posix.open(beside, posix.O_WRONLY | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o640)
+        # The work may have put a pipe in its place, which would keep us waiting for a reader.
+        flags = posix.O_WRONLY | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK
+        file = posix.open(beside, flags, 0o640)
         try:
             posix.fchmod(file, 0o640)
             rest = memoryview(line)
