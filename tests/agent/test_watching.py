@@ -14,7 +14,7 @@ import yaml
 
 from rota import cli
 from rota.core.needed import NEVER
-from rota.watching import Screen, Tail
+from rota.watching import MOST_AT_ONCE, Screen, Tail
 from tests.agent.test_cli import Rota
 from tests.agent.test_runner import Bench, bench
 from tests.agent.waiting import wait_until
@@ -182,3 +182,23 @@ def test_what_is_no_report_is_passed_over() -> None:
     assert (screen.outcomes, screen.counts) == ({"None": 1}, {"rows": 0})
     screen.reported(b'em": "a"}\n')
     assert screen.outcomes == {"None": 1, "done": 1}
+
+
+@pytest.mark.parametrize("trap", ["pipe", "folder", "link", "nothing"])
+def test_what_is_no_plain_file_is_not_shown(tmp_path: Path, trap: str) -> None:
+    path = tmp_path / "output"
+    if trap == "pipe":
+        os.mkfifo(path)
+        os.close(os.open(path, os.O_RDWR))
+    elif trap == "folder":
+        path.mkdir()
+    elif trap == "link":
+        path.symlink_to("/etc/passwd")
+    assert Tail(path).read() == b""
+
+
+def test_an_output_of_any_size_is_shown_a_part_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "output"
+    path.touch()
+    os.truncate(path, 10**12)
+    assert len(Tail(path).read()) == MOST_AT_ONCE

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from rota.adapters.spool import UnsafeFile, open_plain
 from rota.core.comparison import outcome
 from rota.core.quantities import show_duration
 from rota.core.record import KEEP_BYTES, RunRecord
@@ -16,6 +17,8 @@ from rota.core.status import Status
 
 NOT_SHOWN = b"[\xe2\x80\xa6 some bytes are not shown \xe2\x80\xa6]\n"
 ERASE = "\r\x1b[K"
+MOST_AT_ONCE = 4 * 1024 * 1024
+"""How much of a file one look reads: several times what a runner keeps, for a task may make its output of any size."""
 
 
 class Tail:
@@ -27,14 +30,15 @@ class Tail:
 
     def read(self) -> bytes:
         try:
-            with self.path.open("rb") as stream:
-                lost = b""
-                if os.fstat(stream.fileno()).st_size < self.position:
-                    lost, self.position = NOT_SHOWN, KEEP_BYTES
-                stream.seek(self.position)
-                chunk = stream.read()
-        except FileNotFoundError:
-            return b""
+            stream = open_plain(self.path)
+        except (FileNotFoundError, UnsafeFile):
+            return b""  # not yet there, or nothing that is safe to read
+        with stream:
+            lost = b""
+            if os.fstat(stream.fileno()).st_size < self.position:
+                lost, self.position = NOT_SHOWN, KEEP_BYTES
+            stream.seek(self.position)
+            chunk = stream.read(MOST_AT_ONCE)
         self.position += len(chunk)
         return lost + chunk
 

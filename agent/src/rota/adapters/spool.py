@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from rota.core.errors import RotaError
 from rota.core.identifier import first_identifier
@@ -272,7 +273,15 @@ def encoded(part: bytes) -> bytes:
 
 
 def read_plain(path: Path, limit: int) -> bytes:
-    """The content of a plain file, never of what a task may have put in its place: a link, a pipe, a folder.
+    """The content of a plain file of at most so many bytes. Raises FileNotFoundError, UnsafeFile."""
+    with open_plain(path) as stream:
+        if os.fstat(stream.fileno()).st_size > limit:
+            raise UnsafeFile(f"{path} is no plain file of at most {limit} bytes")
+        return stream.read(limit)
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a plain file, never what a task may have put in its place: a link, a pipe, a folder.
 
     Raises FileNotFoundError, UnsafeFile.
     """

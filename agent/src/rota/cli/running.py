@@ -3,11 +3,13 @@
 import argparse
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rota import asking, starting, units
 from rota.adapters import unit_files
 from rota.adapters.pauses import Pauses
+from rota.adapters.spool import UnsafeFile, read_plain
 from rota.cli.finding import PACKAGE, find_catalogue, find_places, find_spool
 from rota.cli.parsing import command, duration, moment
 from rota.cli.printing import local, print_table, short
@@ -124,11 +126,18 @@ def is_due(task: Task, places: Places, now: datetime) -> bool:
     """Whether it is due; says so when it is not. Raises NotEvery."""
     if task.every is None:
         raise NotEvery(f"{task.name} has no every: in its declaration, which would say how old a success may be")
-    path = places.success(task.name)
-    if needed.is_due(path.read_text("ascii", "replace") if path.is_file() else "", now, every=task.every):
+    if needed.is_due(latest_success(places.success(task.name)), now, every=task.every):
         return True
     print(f"{task.name} is not due: its last success is not yet {show_duration(task.every.total_seconds())} old.")
     return False
+
+
+def latest_success(path: Path) -> str:
+    """The text of a file that the task's runs write: of `rota.core.needed`, or anything."""
+    try:
+        return read_plain(path, len(needed.NEVER)).decode("ascii", "replace")
+    except (FileNotFoundError, UnsafeFile):
+        return ""
 
 
 def warn_of_pause(task: Task, places: Places, now: datetime) -> None:
