@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -158,6 +160,54 @@ def test_nothing_a_task_leaves_in_the_spool_keeps_a_lost_run_open(home: places.P
     assert spool.load("done", str(record.id)).status is Status.LOST
 
 
+@pytest.fixture
+def any_time() -> Iterator[places.Places]:
+    """A home on a file system that keeps any time, also one that no calendar has."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:  # noqa: S108 - always a tmpfs
+        made = places.under(Path(folder))
+        spool_of(made).make()
+        yield made
+
+
+@pytest.mark.parametrize("second", [-(10**12), 10**12])
+@pytest.mark.parametrize("where", ["tmp/0.end.json", "quarantine/0.json"])
+def test_no_time_that_a_task_gives_its_files_keeps_a_lost_run_open(
+    any_time: places.Places, second: int, where: str
+) -> None:
+    spool = spool_of(any_time)
+    path = spool.folder / where
+    path.touch()
+    os.utime(path, (second, second))
+    assert path.stat().st_mtime == second
+    record = begin(spool)
+    run_reconcile(any_time, boot="another boot")
+    assert spool.load("done", str(record.id)).status is Status.LOST
+    assert not (spool.folder / "tmp" / "0.end.json").exists()
+
+
+def test_a_pipe_in_the_place_where_its_end_is_written_does_not_keep_a_run_open(
+    home: places.Places, spool: Spool
+) -> None:
+    record = begin(spool)
+    trap = spool.folder / "tmp" / f"{record.id}.store.json"
+    os.mkfifo(trap)
+    reader = os.open(trap, os.O_RDONLY | os.O_NONBLOCK)  # else whoever writes to it waits for ever
+    try:
+        run_reconcile(home, boot="another boot")
+    finally:
+        os.close(reader)
+    assert ended(spool, record).status is Status.LOST
+
+
+def test_a_run_said_to_begin_far_ahead_is_closed_like_one_that_began_long_ago(
+    home: places.Places, spool: Spool
+) -> None:
+    record = make_running(started="2060-01-01T00:00:00Z")
+    spool.store(record, folder="running")
+    run_reconcile(home)
+    assert ended(spool, record).status is Status.LOST
+
+
 def test_an_output_that_became_a_folder_does_not_keep_its_record(home: places.Places, spool: Spool) -> None:
     record, good = make_run(), make_run()
     for each in (record, good):
@@ -231,6 +281,17 @@ def test_the_spare_is_taken_into_the_spool(home: places.Places, spool: Spool) ->
     run_reconcile(home)
     assert ended(spool, record).status is Status.SUCCEEDED
     assert list(home.spare.iterdir()) == []
+
+
+def test_of_several_that_take_from_the_spare_one_does_at_a_time(
+    home: places.Places, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = begin(spool)
+    (home.spare / f"{record.id}.json").write_text(json.dumps(as_mapping(make_run(id=str(record.id)))))
+    held: list[bool | None] = []
+    monkeypatch.setattr(Spool, "_take", lambda _, path: held.append(reconciling.is_locked(path.parent)))
+    spool.take_spare()
+    assert held == [True]
 
 
 def rest(path: Path, content: str) -> None:

@@ -110,7 +110,7 @@ def why_lost(spool: Spool, record: RunRecord, boot: Boot, now: datetime) -> str 
         return None
     if record.boot_id not in ("", boot.id):
         return HOST_WENT_DOWN
-    if is_held is None and now - record.started < WITHOUT_OUTPUT:
+    if is_held is None and abs(now - record.started) < WITHOUT_OUTPUT:
         return None
     return HOST_WENT_DOWN if record.started < boot.began else RUNNER_WAS_KILLED
 
@@ -157,7 +157,8 @@ def recover_unfinished(spool: Spool, now: datetime, done: Reconciliation) -> Non
 
 def is_settled(spool: Spool, path: Path, now: datetime) -> bool:
     """Whether nobody writes this file of tmp/ any more. Raises FileNotFoundError."""
-    is_young = now - datetime.fromtimestamp(path.lstat().st_mtime, UTC) < SETTLED
+    # A task may give its files any time, also one that no calendar has; one to come is as good as long past.
+    is_young = abs(now.timestamp() - path.lstat().st_mtime) < SETTLED.total_seconds()
     is_runners = path.name.endswith((".start.json", ".end.json"))
     is_held = is_locked(spool.folder / "output" / path.name.partition(".")[0])
     return not is_held if is_runners and is_held is not None else not (is_held or is_young)

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from rota.adapters.spool import MAX_RECORD, Spool, UnsafeFile, read_plain, record_names, replace_through
@@ -136,7 +136,8 @@ class Retainer:
                 status = (folder / f"{name}.json").lstat()
             except FileNotFoundError:
                 continue
-            if self.now - datetime.fromtimestamp(status.st_mtime, UTC) > self.keep.age:
+            # When it was put aside; when it was written a task may have set to anything.
+            if self.now.timestamp() - status.st_ctime > self.keep.age.total_seconds():
                 remove(self.spool, "quarantine", name, done)
                 freed += status.st_size + outputs.get(name, 0)
         return freed

@@ -175,12 +175,16 @@ class Spool:
     def take_spare(self) -> tuple[int, int]:
         """Move what could only be written to the spare into the spool. Returns how many it took, and left alone."""
         taken = left = 0
-        for name in record_names(self.spare):
-            try:
-                self._take(self.spare / f"{name}.json")
-                taken += 1
-            except (OSError, UnsafeFile):
-                left += 1
+        if not record_names(self.spare):
+            return taken, left
+        # Of shipping and reconciling one at a time, else one reads what the other is writing.
+        with turn_in(self.spare):
+            for name in record_names(self.spare):
+                try:
+                    self._take(self.spare / f"{name}.json")
+                    taken += 1
+                except (OSError, UnsafeFile):
+                    left += 1
         return taken, left
 
     def _take(self, path: Path) -> None:
@@ -291,11 +295,10 @@ def open_plain(path: Path) -> BinaryIO:
         raise
     except OSError as error:
         raise UnsafeFile(f"{path}: {error.strerror}") from error
-    with os.fdopen(file, "rb") as stream:
-        status = os.fstat(file)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
-            raise UnsafeFile(f"{path} is no plain file of at most {limit} bytes")
-        return stream.read(limit)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise UnsafeFile(f"{path} is no plain file")
+    return os.fdopen(file, "rb")
 
 
 def replace_through(path: Path, text: str, *, mode: int = 0o640) -> None:
@@ -322,8 +325,12 @@ def turn_in(folder: Path) -> Iterator[None]:
 
 
 def write_through(path: Path, text: str, *, mode: int = 0o640) -> None:
-    """Write a new file and wait until the disk has it."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    """Write a new file and wait until the disk has it.
+
+    What lies there goes first: a crash may have left it, and a task anything, like a pipe that nobody reads.
+    """
+    path.unlink(missing_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     os.fchmod(file, mode)
     with os.fdopen(file, "w", encoding="utf-8") as stream:
         stream.write(text)
