@@ -1,6 +1,7 @@
 """Laws of retention: what is worth more stays longer, and what the diary has not seen stays."""
 
 import json
+import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -254,6 +255,18 @@ def test_what_was_put_aside_goes_with_its_reason_when_it_is_old(host: Host) -> N
     host.retain(now=NOW + 91 * DAY)
     assert list((host.spool.folder / "quarantine").iterdir()) == []
     assert host.kept() == set()
+
+
+@pytest.mark.parametrize("has_holes", [True, False])
+def test_no_output_that_a_task_makes_huge_takes_the_room_of_other_runs(host: Host, has_holes: bool) -> None:
+    names = {host.end(number, size=1000) for number in range(1, 4)}
+    huge = host.spool.folder / "output" / host.end(0)
+    huge.write_bytes(b"" if has_holes else b"x" * 5_000_000)
+    os.truncate(huge, 5_000_000)
+    host.keep = Keep(size=1_000_000)
+    host.retain()
+    assert names < set(host.spool.names("sent"))
+    assert huge.exists() == has_holes
 
 
 def test_an_old_output_without_a_record_goes_and_one_that_may_get_one_stays(host: Host) -> None:

@@ -84,6 +84,7 @@ class Retainer:
         # Outputs first: what ends meanwhile has its record by the time that records are listed.
         outputs = sizes_in(self.spool.folder / "output")
         records = {folder: sizes_in(self.spool.folder / folder, ".json") for folder in ("done", "sent", "quarantine")}
+        self._remove_oversized({"output": outputs, **records}, done)
         total = sum(outputs.values()) + sum(sum(sizes.values()) for sizes in records.values())
         total -= self._remove_orphans(outputs, records, done)
         total -= self._remove_put_aside(outputs, done)
@@ -114,6 +115,13 @@ class Retainer:
             remove(self.spool, places[name], name, done)
             freed += sizes[name]
         return freed
+
+    def _remove_oversized(self, sizes: Mapping[str, dict[str, int]], done: Retention) -> None:
+        """Remove files that no runner leaves and nobody reads: they must not take the room of what is worth keeping."""
+        for folder, found in sizes.items():
+            for name in [name for name, size in found.items() if size > MAX_RECORD]:
+                unlink(self.spool.folder / folder / (name if folder == "output" else f"{name}.json"), done)
+                del found[name]
 
     def _remove_orphans(
         self, outputs: Mapping[str, int], records: Mapping[str, Mapping[str, int]], done: Retention
@@ -195,7 +203,9 @@ def sizes_of(entries: Iterable["os.DirEntry[str]"], ending: int) -> Iterable[tup
     for entry in entries:
         try:
             if not entry.is_dir(follow_symlinks=False):
-                yield entry.name[: len(entry.name) - ending], entry.stat(follow_symlinks=False).st_size
+                status = entry.stat(follow_symlinks=False)
+                # What it takes: a file may claim any size, and have holes.
+                yield entry.name[: len(entry.name) - ending], min(status.st_size, 512 * status.st_blocks)
         except FileNotFoundError:
             continue
 
