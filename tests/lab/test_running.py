@@ -62,6 +62,38 @@ def test_a_run_by_hand_is_given_parameters_and_reports_from_its_sandbox(host: Ag
     assert (run["counts"], run["dry_run"], run["asked_by"]) == ({"rows": 2.0}, True, "root")
 
 
+HOSTILE = [
+    "%n",
+    "$HOME",
+    "${X}",
+    '"',
+    "'",
+    "\\",
+    "a\rUser=root",
+    "\x1b[1m",
+    ";",
+    "",
+    "  ",
+    "#",
+    "\t",
+    "ü\u2028",
+    "x" * 20_000,
+]
+
+
+def test_words_reach_the_work_and_lines_reach_systemd_as_they_were_written(host: AgentHost) -> None:
+    show = "import json, os, sys; print(json.dumps([sys.argv[1:], os.environ['SAID']]))"
+    declared = {
+        "description": "Import 100% of C:\\",
+        "command": ["/usr/bin/python3", "-c", show, *HOSTILE],
+        "environment": {"SAID": '50% of "$HOME" \\'},
+    }
+    host.declare(hostile=declared)
+    assert json.loads(host.do("rota", "run", "hostile").stdout) == [HOSTILE, '50% of "$HOME" \\']
+    told = host.do("systemctl", "show", "-p", "Description,OnFailure", "rota-task-hostile.service").stdout
+    assert told == "OnFailure=rota-alert@hostile.service\nDescription=Import 100% of C:\\\n"
+
+
 def test_on_a_terminal_a_failure_is_shown_and_ctrl_c_stops_a_run(host: AgentHost) -> None:
     host.declare(fail={"description": "Fail", "command": ["/bin/false"]}, sleeper=SLEEP)
     shown, code = typed(host, "run", "fail")

@@ -38,7 +38,8 @@ OURS = re.compile(rf"{PREFIX}[a-z0-9_]+\.(service|timer|path)|{'|'.join(map(re.e
 INSTALLED_IN = {".timer": "timers.target.wants", ".path": "paths.target.wants"}
 PYTHON = ("/usr/bin/python3", "-I", "-S", "-X", "utf8")
 """Without the user's environment and site-packages; UTF-8 whatever the locale, which also spares asking it."""
-SAFE = re.compile(r"[A-Za-z0-9_./:=,@+-]+")
+SAFE = re.compile(r"[A-Za-z0-9_./=,@+-]+")
+"""What needs no quotes. A colon does: it separates the two paths of a BindPaths=."""
 HOMES = ("/home", "/root", "/run/user")
 SAFETY_MARGIN = 60.0
 SETTLE = 5
@@ -106,7 +107,7 @@ def render_service(task: Task, agent: Agent, places: Places, *, package: Path, u
     return template("task.service.j2").render(
         task=task,
         places=places,
-        description=specifiers(task.description),
+        description=described(task),
         exec_start=exec_start([*runner_command(package), *arguments, "--", *task.command]),
         environment=environment_lines({"LANG": "C.UTF-8", **task.variables}),
         start_limit=f"{limit + SAFETY_MARGIN:g}",
@@ -142,13 +143,17 @@ def compile_timer(task: Task, calendars: Sequence[str]) -> str:
     return template("task.timer.j2").render(
         task=task,
         calendars=calendars,
-        description=specifiers(task.description),
+        description=described(task),
         spread=show_seconds(spread) if spread else "",
     )
 
 
 def compile_path(task: Task) -> str:
-    return template("task.path.j2").render(task=task, description=specifiers(task.description))
+    return template("task.path.j2").render(task=task, description=described(task))
+
+
+def described(task: Task) -> str:
+    return rest_of_line(specifiers(task.description))
 
 
 def compile_housekeeping(catalogue: Catalogue, places: Places) -> dict[str, str]:
@@ -290,15 +295,25 @@ def exec_start(words: Sequence[str]) -> str:
 
 
 def quote(word: str) -> str:
-    escaped = specifiers(word)
     if SAFE.fullmatch(word):
-        return escaped
-    escaped = escaped.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-    return f'"{escaped}"'
+        return word
+    return f'"{"".join(map(quote_character, specifiers(word)))}"'
+
+
+def quote_character(character: str) -> str:
+    """As systemd.syntax(7) unquotes it; it takes a carriage return for the end of a line as well."""
+    if character in '"\\':
+        return f"\\{character}"
+    return f"\\x{ord(character):02x}" if character < " " or character == "\x7f" else character
 
 
 def specifiers(text: str) -> str:
     return text.replace("%", "%%")
+
+
+def rest_of_line(text: str) -> str:
+    """What ends a line unquoted: a backslash there would make the next line part of it."""
+    return f"{text} " if text.endswith("\\") else text
 
 
 def environment_lines(variables: Mapping[str, str]) -> list[str]:
@@ -320,13 +335,14 @@ def template(name: str) -> "jinja2.Template":
         keep_trailing_newline=True,
     )
     environment.filters["quote"] = lambda path: quote(str(path))
-    environment.filters["path_value"] = lambda path: specifiers(str(path))
+    environment.filters["path_value"] = lambda path: rest_of_line(specifiers(str(path)))
+    environment.filters["rest_of_line"] = rest_of_line
     environment.filters["lower_first"] = lambda text: text[:1].lower() + text[1:]
     return environment.get_template(name)
 
 
-def find_changes(units: Mapping[str, str], folder: Path) -> list[Change]:
-    """What is missing, differs, or is ours and no longer described, in this folder of unit files.
+def find_changes(units: Mapping[str, str], folder: Path, behind: Collection[str] = ()) -> list[Change]:
+    """What is missing, differs, is ours and no longer described, or `behind`, in this folder of unit files.
 
     A file that is not enabled counts as missing: enabling is a link beside it, written together with it.
     """

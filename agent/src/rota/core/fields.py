@@ -26,6 +26,9 @@ DIRECTIVE = re.compile(r"[A-Z][A-Za-z0-9]+")
 VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 CAPABILITY = re.compile(r"CAP_[A-Z_]+")
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+NO_ARGUMENT = re.compile("[\0\n\ud800-\udfff]")
+NO_LINE = re.compile("[\0-\x08\n-\x1f\x7f\ud800-\udfff]")
+"""What no line of a unit holds: control characters but tabs, and halves of characters."""
 PERCENTAGE = re.compile(r"[1-9][0-9]*%")
 
 
@@ -79,7 +82,7 @@ def command(value: object) -> tuple[str, ...]:
     words = tuple(str(each) for each in value)
     if not words[0].startswith("/"):
         raise ValueError("a list whose first element is the program's whole path")
-    if any("\0" in word or "\n" in word for word in words):
+    if any(re.search(NO_ARGUMENT, word) for word in words):
         raise ValueError("a list of arguments without line breaks")
     return words
 
@@ -191,7 +194,7 @@ def pairs(name: re.Pattern[str], right: str) -> Callable[[object], Mapping[str, 
     def read(value: object) -> Mapping[str, str]:
         if not isinstance(value, Mapping) or not all(isinstance(key, str) and name.fullmatch(key) for key in value):
             raise ValueError(right)
-        if not all(isinstance(each, str | int | float) and "\n" not in str(each) for each in value.values()):
+        if not all(isinstance(each, str | int | float) and not NO_LINE.search(str(each)) for each in value.values()):
             raise ValueError(f"{right}, each with one line of text")
         # YAML reads yes and no as booleans; systemd wants the words.
         return {key: ("yes" if each else "no") if isinstance(each, bool) else str(each) for key, each in value.items()}
