@@ -286,6 +286,36 @@ def test_a_change_shows_as_a_diff(root: places.Places) -> None:
     assert "-Nice=5\n+Nice=6\n" in change.diff
 
 
+def test_a_unit_that_somebody_masked_stays_so_with_what_starts_it(root: places.Places) -> None:
+    sync(root, FULL)
+    unit = root.units / "rota-task-full.service"
+    unit.unlink()
+    unit.symlink_to("/dev/null")
+    (root.units / "timers.target.wants" / "rota-task-full.timer").unlink()
+    assert sync(root, replace(FULL, nice=6)) == []
+    assert units.is_masked(unit)
+    assert {change.unit for change in sync(root)} == {"rota-task-full.service", "rota-task-full.timer"}
+
+
+def test_a_unit_that_systemd_does_not_have_in_use_is_started(
+    root: places.Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {
+        "rota-task-full.service": ("inactive", "no"),
+        "rota-task-full.timer": ("inactive", "no"),
+        "rota-task-watching.path": ("failed", "no"),
+        "rota-task-watching.service": ("activating", "yes"),
+        "rota-task-watching.timer": ("active", "no"),
+    }
+    keys = ("ActiveState", "NeedDaemonReload")
+    monkeypatch.setattr(systemd, "show", lambda names, _: [dict(zip(keys, told[name], strict=True)) for name in names])
+    behind = units.units_behind([*told, "rota-alert@.service"])
+    assert behind == {"rota-task-full.timer", "rota-task-watching.path", "rota-task-watching.service"}
+    sync(root, FULL)
+    (change,) = units.find_changes(compiled(FULL), root.units, behind={"rota-task-full.timer"})
+    assert (change.unit, change.is_behind, change.before) == ("rota-task-full.timer", True, change.after)
+
+
 def test_what_a_sync_restarts_are_timers_and_path_units_alone(root: places.Places) -> None:
     changes = units.find_changes(compiled(FULL, WATCHING), root.units)
     mine = {name for name in units.to_restart(changes) if "task" in name}

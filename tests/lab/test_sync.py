@@ -80,6 +80,63 @@ def test_a_task_that_is_removed_is_gone_and_nothing_else_is_touched(host: AgentH
     assert property_of(host, "rota-task-late.timer", "ActiveState") == "inactive"
 
 
+HALF_WAY = """
+import sys
+from rota import cli, units
+from rota.adapters import unit_files
+def end(*_):
+    sys.exit(9)
+if sys.argv[1] == "before the reload":
+    write, written = units.write_units, []
+    units.write_units = lambda changes: (write(list(changes)), written.append(1), len(written) == 2 and end())
+else:
+    unit_files.stop = lambda names, stop=unit_files.stop: (stop(names), end())
+sys.argv[1:] = ["sync"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("where", ["after the stop", "before the reload"])
+def test_a_sync_that_ends_half_way_is_finished_by_the_next(host: AgentHost, where: str) -> None:
+    """`rota sync` is killed between two of its steps | the next one finishes its work, and nothing is started"""
+    host.declare(late=LATE | {"schedule": "23:59"})
+    host.do("sed", "-i", "s/23:59/23:58/", "/etc/rota/zz-test.yml")
+    assert host.do("/opt/rota/current/venv/bin/python", "-c", HALF_WAY, where, check=False).returncode == 9
+    host.do("rota", "sync")
+    assert property_of(host, "rota-task-late.timer", "ActiveState") == "active"
+    assert "23:58:00" in property_of(host, "rota-task-late.timer", "NextElapseUSecRealtime")
+    assert host.runs("late") == []
+    assert json.loads(host.do("rota", "sync", "--json").stdout)["changed"] is False
+
+
+def test_a_timer_that_was_stopped_is_started_and_a_masked_unit_and_a_drop_in_stay(host: AgentHost) -> None:
+    host.declare(late=LATE | {"schedule": "23:59"})
+    host.do("mkdir", f"{UNITS}/rota-task-late.service.d")
+    host.do("tee", f"{UNITS}/rota-task-late.service.d/ours.conf", input="[Service]\nNice=7\n")
+    try:
+        host.do("systemctl", "daemon-reload")
+        host.do("systemctl", "stop", "rota-task-late.timer")
+        assert host.do("rota", "sync", "--check").stdout == "start rota-task-late.timer\n"
+        host.do("rota", "sync")
+        assert property_of(host, "rota-task-late.timer", "ActiveState") == "active"
+        assert property_of(host, "rota-task-late.service", "Nice") == "7"
+        host.do("ln", "-sf", "/dev/null", f"{UNITS}/rota-task-late.service")
+        assert json.loads(host.do("rota", "sync", "--json").stdout)["changed"] is False
+        assert "is masked" in host.do("rota", "run", "late", check=False).stderr
+        assert host.runs("late") == []
+    finally:
+        host.do("rm", "-rf", f"{UNITS}/rota-task-late.service.d", f"{UNITS}/rota-task-late.service")
+
+
+def test_a_task_that_failed_and_is_removed_is_not_listed_as_failed(host: AgentHost) -> None:
+    host.declare(late=LATE | {"schedule": "23:59", "command": ["/bin/false"]})
+    host.do("rota", "run", "late", check=False)
+    assert "rota-task-late" in host.do("systemctl", "--failed", "--plain", "--no-legend").stdout
+    host.do("rm", "/etc/rota/zz-test.yml")
+    host.do("rota", "sync")
+    assert "rota-task-late" not in host.do("systemctl", "--failed", "--plain", "--no-legend").stdout
+
+
 def test_what_is_dropped_into_a_watched_folder_is_worked_on_each_time(host: AgentHost) -> None:
     """By a user made for the run, with a folder that outlives it."""
     host.do("install", "-d", "-m", "0777", "/srv/in")

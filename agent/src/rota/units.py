@@ -3,13 +3,13 @@
 import difflib
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from rota.adapters import unit_files
+from rota.adapters import systemd, unit_files
 from rota.core.catalogue import Agent, Catalogue
 from rota.core.places import Places
 from rota.core.quantities import show_seconds
@@ -53,11 +53,15 @@ CADENCES = [timedelta(minutes=minutes) for minutes in (1, 2, 3, 4, 5, 6, 10)]
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """What differs from the description: a unit to write and enable, or, with `after` None, to remove."""
+    """What differs from the description: a unit to write and enable, or, with `after` None, to remove.
+
+    One that `is_behind` has the right file, but systemd does not have it in use.
+    """
 
     path: Path
     before: str | None
     after: str | None
+    is_behind: bool = False
 
     @property
     def unit(self) -> str:
@@ -344,12 +348,14 @@ def template(name: str) -> "jinja2.Template":
 def find_changes(units: Mapping[str, str], folder: Path, behind: Collection[str] = ()) -> list[Change]:
     """What is missing, differs, is ours and no longer described, or `behind`, in this folder of unit files.
 
-    A file that is not enabled counts as missing: enabling is a link beside it, written together with it.
+    A file that is not enabled counts as missing: enabling is a link beside it, written together with it. A unit that
+    somebody masked is left so.
     """
     changes = [
-        Change(path=folder / name, before=read_unit(folder / name), after=text)
+        Change(path=folder / name, before=read_unit(folder / name), after=text, is_behind=name in behind)
         for name, text in sorted(units.items())
-        if read_unit(folder / name) != text or not is_enabled(folder / name)
+        if not is_masked(folder / name)
+        and (read_unit(folder / name) != text or not is_enabled(folder / name) or name in behind)
     ]
     gone = sorted(name for name in present_units(folder) if name not in units)
     return changes + [Change(path=folder / name, before=read_unit(folder / name), after=None) for name in gone]
@@ -363,6 +369,31 @@ def present_units(folder: Path) -> set[str]:
 
 def read_unit(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def is_masked(path: Path) -> bool:
+    """Whether somebody linked this unit, or the service it starts, to nothing: systemd starts it no more.
+
+    systemd.unit(5).
+    """
+    return any(
+        each.is_symlink() and each.resolve() == Path("/dev/null") for each in (path, path.with_suffix(".service"))
+    )
+
+
+def units_behind(units: Iterable[str]) -> set[str]:
+    """Which of these units systemd does not have in use as their files say: one that is stopped, or not read anew.
+
+    A sync that was ended half-way leaves that.
+    """
+    names = sorted(name for name in units if "@" not in name)
+    told = systemd.show(names, ["ActiveState", "NeedDaemonReload"]) if names else []
+    return {
+        name
+        for name, each in zip(names, told, strict=True)
+        if each.get("NeedDaemonReload") == "yes"
+        or (name.endswith(tuple(INSTALLED_IN)) and each.get("ActiveState") in ("inactive", "failed"))
+    }
 
 
 def wants_link(path: Path) -> Path | None:
@@ -401,6 +432,7 @@ def apply(changes: Sequence[Change], catalogue: Catalogue, places: Places, *, is
     if changes:
         there = {change.unit for change in changes if change.after is not None}
         unit_files.reload_and_start(unit for unit in to_restart(changes) if unit in there)
+        unit_files.forget_failures(change.unit for change in changes if change.after is None)
 
 
 def write_units(changes: Iterable[Change]) -> None:

@@ -32,6 +32,10 @@ def stop_command(units: Iterable[str]) -> list[str]:
     return ["systemctl", "stop", "--", *units]
 
 
+def forget_command(units: Iterable[str]) -> list[str]:
+    return ["systemctl", "reset-failed", "--", *units]
+
+
 def timers_command() -> list[str]:
     return ["systemctl", "list-timers", "--all", "--output=json", "rota-*"]
 

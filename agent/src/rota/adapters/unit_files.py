@@ -57,6 +57,15 @@ def stop(units: Iterable[str]) -> None:
         systemd.ask(systemd.stop_command(active))
 
 
+def forget_failures(units: Iterable[str]) -> None:
+    """Have systemd forget units that are gone: one that failed would be listed as failed until the next boot."""
+    wanted = list(units)
+    states = systemd.show(wanted, ["ActiveState"]) if wanted else []
+    failed = [unit for unit, told in zip(wanted, states, strict=True) if told.get("ActiveState") == "failed"]
+    if failed:
+        systemd.ask(systemd.forget_command(failed))
+
+
 def reload_and_start(units: Iterable[str]) -> None:
     systemd.ask(systemd.reload_command())
     wanted = list(units)

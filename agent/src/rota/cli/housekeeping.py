@@ -60,10 +60,14 @@ def sync_units(options: argparse.Namespace) -> None:
     if places.is_embedded:
         raise RotaError("an embedded Rota has no units; its tasks run by rota run")
     catalogue = find_catalogue(places)
-    changes = units.find_changes(compile_units(catalogue, places), places.units)
+    is_live = options.root == Path("/") and systemd.is_booted()
+    wanted = compile_units(catalogue, places)
+    changes = units.find_changes(wanted, places.units, units.units_behind(wanted) if is_live else ())
+    for name in wanted:
+        if units.is_masked(places.units / name):
+            print(f"rota: {name} is masked, and stays so until its link to /dev/null is gone", file=sys.stderr)
     if not options.check:
         compile_runner()
-        is_live = options.root == Path("/") and systemd.is_booted()
         if is_live:
             plan_anew(places, catalogue)
         units.apply(changes, catalogue, places, is_live=is_live)
@@ -91,7 +95,11 @@ def action_of(change: units.Change) -> str:
         return "remove"
     if change.before is None:
         return "add"
-    return "change" if change.before != change.after else "enable"
+    if change.before != change.after:
+        return "change"
+    if not change.is_behind:
+        return "enable"
+    return "start" if change.path.suffix in units.INSTALLED_IN else "reload"
 
 
 def compile_runner() -> None:
