@@ -214,6 +214,18 @@ def test_a_disk_that_fills_in_the_middle(small_spool: AgentHost) -> None:
     free(host)
 
 
+def test_a_deleted_spool(host: AgentHost) -> None:
+    """the spool is deleted | the work runs all the same; its record comes once there is a spool again"""
+    host.declare(worker=shell("exit 3"))
+    host.do("mv", SPOOL, f"{SPOOL}.away")
+    try:
+        start(host, "worker")
+        host.wait(lambda: is_over(host, "worker"))
+    finally:
+        host.do("mv", f"{SPOOL}.away", SPOOL)
+    assert end(host, "worker") == ("failed", "exit 3")
+
+
 def test_a_task_that_is_taken_away_keeps_its_history(host: AgentHost) -> None:
     """a task is removed, or renamed, after it ran | its units are gone, its runs stay and can be shown"""
     host.declare(old_name=shell("echo kept"))
