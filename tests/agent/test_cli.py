@@ -6,12 +6,15 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rota import cli
+from rota.adapters.spool import turn_in
+from tests.agent.waiting import wait_until
 
 SOURCE = Path(cli.__file__).parents[2]
 TASKS = """
@@ -180,6 +183,19 @@ def test_sync_says_what_it_would_change_changes_it_and_then_nothing(host: Rota, 
     assert " spool=/var/lib/rota/spool " in unit
     (tmp_path / "etc/rota/tasks.yml").write_text("")
     assert {"unit": "rota-task-greet.timer", "action": "remove"} in host.json("sync")["units"]
+
+
+def test_of_two_syncs_at_once_the_second_waits_for_the_first(host: Rota, tmp_path: Path) -> None:
+    folder = tmp_path / "etc/systemd/system"
+    folder.mkdir(parents=True)
+    waiting = re.compile(rf"-> FLOCK .*:{folder.stat().st_ino} ")
+    with ThreadPoolExecutor(1) as pool:
+        with turn_in(folder):
+            second = pool.submit(host, "sync")
+            wait_until(lambda: waiting.search(Path("/proc/locks").read_text()), seconds=30)
+            assert list(folder.iterdir()) == []
+        assert second.result().returncode == 0
+    assert (folder / "rota-task-greet.timer").exists()
 
 
 @pytest.mark.parametrize(

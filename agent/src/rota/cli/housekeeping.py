@@ -15,6 +15,7 @@ from rota.adapters import systemd
 from rota.adapters.diary import Diary, DiaryRefused
 from rota.adapters.reconciling import read_boot, reconcile
 from rota.adapters.shipping import ship
+from rota.adapters.spool import turn_in
 from rota.catalogue import discover, origins
 from rota.cli.finding import PACKAGE, compile_units, find_catalogue, find_places, find_spool, holding
 from rota.cli.parsing import command
@@ -59,18 +60,13 @@ def sync_units(options: argparse.Namespace) -> None:
     places = find_places(options)
     if places.is_embedded:
         raise RotaError("an embedded Rota has no units; its tasks run by rota run")
-    catalogue = find_catalogue(places)
-    is_live = options.root == Path("/") and systemd.is_booted()
-    wanted = compile_units(catalogue, places)
-    changes = units.find_changes(wanted, places.units, units.units_behind(wanted) if is_live else ())
-    for name in wanted:
-        if units.is_masked(places.units / name):
-            print(f"rota: {name} is masked, and stays so until its link to /dev/null is gone", file=sys.stderr)
-    if not options.check:
-        compile_runner()
-        if is_live:
-            plan_anew(places, catalogue)
-        units.apply(changes, catalogue, places, is_live=is_live)
+    if options.check:
+        changes = find_changes(options, places, find_catalogue(places))
+    else:
+        places.units.mkdir(parents=True, exist_ok=True)
+        # Two at once would stop, write and start the same units under each other's hands.
+        with turn_in(places.units):
+            changes = bring_in_step(options, places, find_catalogue(places))
     if options.json:
         said = [{"unit": change.unit, "action": action_of(change)} for change in changes]
         diff = "".join(change.diff for change in changes) if options.diff else ""
@@ -80,6 +76,30 @@ def sync_units(options: argparse.Namespace) -> None:
         print(f"{action_of(change)} {change.unit}")
         if options.diff:
             print(change.diff, end="")
+
+
+def find_changes(options: argparse.Namespace, places: Places, catalogue: Catalogue) -> list[units.Change]:
+    """What a sync would change; says which units stay as they are although they differ."""
+    wanted = compile_units(catalogue, places)
+    for name in wanted:
+        if units.is_masked(places.units / name):
+            print(f"rota: {name} is masked, and stays so until its link to /dev/null is gone", file=sys.stderr)
+    return units.find_changes(wanted, places.units, units.units_behind(wanted) if is_live(options) else ())
+
+
+def bring_in_step(options: argparse.Namespace, places: Places, catalogue: Catalogue) -> list[units.Change]:
+    """Change what differs; returns what that was."""
+    changes = find_changes(options, places, catalogue)
+    compile_runner()
+    if is_live(options):
+        plan_anew(places, catalogue)
+    units.apply(changes, catalogue, places, is_live=is_live(options))
+    return changes
+
+
+def is_live(options: argparse.Namespace) -> bool:
+    """Whether the units are those of the systemd that runs here."""
+    return options.root == Path("/") and systemd.is_booted()
 
 
 def plan_anew(places: Places, catalogue: Catalogue) -> None:
