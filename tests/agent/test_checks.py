@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -12,7 +12,7 @@ import pytest
 
 from rota import checks, units
 from rota.checks import Problem, command_problems
-from rota.core import places
+from rota.core import places, scheduling
 from rota.core.catalogue import Agent, Catalogue
 from rota.core.mail import Alerting
 from rota.core.rule import Rule
@@ -212,3 +212,17 @@ def test_problems_are_given_as_json(rota: Rota, tmp_path: Path) -> None:
     problem = {"task": "t", "key": "watch", "said": said, "file": f"{tmp_path}/etc/rota/a.yml"}
     assert json.loads(answer.stdout) == {"tasks": 1, "problems": [problem]}
     assert answer.returncode == 2
+
+
+def test_of_many_heavy_tasks_each_is_looked_at_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two by two, a year of ninety tasks would be gone through four thousand times."""
+    looked: list[str] = []
+
+    def minutes(task: Task, now: datetime) -> Iterator[datetime]:
+        looked.append(task.name)
+        return iter([now])
+
+    monkeypatch.setattr(scheduling, "minutes", minutes)
+    tasks = [named(f"t{number}") for number in range(20)]
+    assert [name for name, _, _ in problems_of(tasks, NOW)] == [task.name for task in tasks[:-1]]
+    assert looked == [task.name for task in tasks]

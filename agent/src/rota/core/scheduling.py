@@ -1,10 +1,10 @@
 """What is wrong with schedules: slots that never come, that daylight saving moves, or at which too much begins."""
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import chain, combinations, groupby, islice, pairwise
+from itertools import chain, combinations, groupby, islice
 from zoneinfo import ZoneInfo
 
 from rota.core.calendar import Calendar, parse
@@ -27,8 +27,7 @@ def problems_of(tasks: Iterable[Task], now: datetime) -> Iterator[tuple[str, str
             yield task.name, "schedule", said
         if task.dst is None:
             yield from ((task.name, "dst", said) for said in shifted(task, now))
-    for one, other in combinations([task for task in scheduled if task.heavy], 2):
-        yield from ((one.name, "heavy", said) for said in together(one, other, now))
+    yield from ((name, "heavy", said) for name, said in together([task for task in scheduled if task.heavy], now))
 
 
 def calendars_of(task: Task) -> list[tuple[str, Calendar]]:
@@ -76,17 +75,28 @@ def touched(walls: Calendar, shift: Shift) -> datetime | None:
     return found if found and found < ends[1] else None
 
 
-def together(one: Task, other: Task, now: datetime) -> Iterator[str]:
-    """The first minute of the coming year in which both begin. Where one waits for the other's lock they do not."""
-    if one.lock_name == other.lock_name and one.lock_wait and other.lock_wait:
-        return
-    both = heapq.merge(minutes(one, now), minutes(other, now))
-    shared = next((minute for minute, following in pairwise(both) if minute == following), None)
-    if shared:
-        yield (
-            f"{one.name} and {other.name} both begin at {shared:{AT}} UTC, and both are heavy; "
-            "move one of them, or give both the same lock and a lock_wait"
-        )
+def together(tasks: Sequence[Task], now: datetime) -> Iterator[tuple[str, str]]:
+    """Each task that begins in the same minute of the coming year as a later one, told once, with the first such."""
+    told: set[str] = set()
+    starts = heapq.merge(*(begins(task, place, now) for place, task in enumerate(tasks)))
+    for minute, same in groupby(starts, key=lambda start: start[0]):
+        for one, other in combinations([tasks[place] for _, place in same], 2):
+            if one.name not in told and not wait_for_each_other(one, other):
+                told.add(one.name)
+                yield (
+                    one.name,
+                    f"{one.name} and {other.name} both begin at {minute:{AT}} UTC, and both are heavy; "
+                    "move one of them, or give both the same lock and a lock_wait",
+                )
+
+
+def wait_for_each_other(one: Task, other: Task) -> bool:
+    return bool(one.lock_name == other.lock_name and one.lock_wait and other.lock_wait)
+
+
+def begins(task: Task, place: int, now: datetime) -> Iterator[tuple[datetime, int]]:
+    """The minutes in which the task begins, each with its place among the tasks."""
+    return ((minute, place) for minute in minutes(task, now))
 
 
 def minutes(task: Task, now: datetime) -> Iterator[datetime]:
