@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rota import planning
+from rota.adapters.calendars import read_calendar
 from rota.adapters.pauses import Pauses
 from rota.adapters.plans import Plans
 from rota.adapters.reconciling import Boot
@@ -37,6 +38,17 @@ from tests.agent.records import make_run
 START = datetime(2025, 11, 25, 12, 3, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 numbers = itertools.count()
+CALENDAR = """BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:-//example//holidays//EN
+BEGIN:VEVENT
+UID:1@example
+DTSTAMP:20250101T000000Z
+DTSTART;VALUE=DATE:{day}
+SUMMARY:A day off
+END:VEVENT
+END:VCALENDAR
+"""
 
 
 @dataclass
@@ -398,6 +410,33 @@ def test_a_changed_schedule_is_judged_by_what_was_planned_then(world: World) -> 
     plan = world.plans.load("try")
     assert plan
     assert {slot.moment.minute for slot in plan.slots} == {5}
+
+
+def test_a_calendar_that_has_changed_is_taken_into_the_plan(world: World, tmp_path: Path) -> None:
+    file = tmp_path / "holidays.ics"
+    plans = []
+    for day in ("20251126", "20251127"):
+        file.write_text(CALENDAR.format(day=day).replace("\n", "\r\n"))
+        world.tasks = {"try": every_ten_minutes(excepted=(read_calendar(file),))}
+        world.account()
+        plan = world.plans.load("try")
+        plans.append({f"{slot.moment:%Y%m%d}" for slot in plan.slots if slot.reason} if plan else set())
+    assert plans == [{"20251126"}, {"20251127"}]
+
+
+def test_clocks_that_a_law_has_changed_are_taken_into_the_plan(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.tasks = {"try": every_ten_minutes(schedule=("12:30",), zone="Europe/Zurich")}
+    world.account()
+    before = world.plans.load("try")
+    world.now += MINUTE
+    world.account()
+    assert world.plans.load("try") == before
+    monkeypatch.setattr(planning, "shifts_in", lambda *_: ())
+    world.account()
+    after = world.plans.load("try")
+    assert before
+    assert after
+    assert before.basis != after.basis
 
 
 def test_a_task_of_other_environments_has_no_slots_here(world: World) -> None:

@@ -41,7 +41,7 @@ from rota.core.pause import Pause
 from rota.core.places import Places
 from rota.core.plan import HORIZON, MOST, BadPlan, Plan, Planned
 from rota.core.record import MAX_TEXT, RunRecord
-from rota.core.schedule import Schedule, schedule_of
+from rota.core.schedule import Schedule, schedule_of, shifts_in
 from rota.core.status import Status, Trigger
 from rota.core.task import CatchUp, Task
 from rota.runner import cut, make_identifier
@@ -284,7 +284,7 @@ class Ledger:
         """The plan with its coming slots, computed anew where the schedule or a pause changed, or they run out."""
         schedule, pause = schedule_here(task, self.work.catalogue.agent), self.work.pauses.load(task.name)
         after = self.work.now if self.was_clock_wrong or not self.look else max(self.work.now, self.look.at)
-        basis = basis_of(schedule, pause)
+        basis = basis_of(schedule, pause, self.work.now)
         coming = plan.coming(after)
         is_far = len(coming) >= MOST // 2 or bool(coming) and coming[-1].moment > self.work.now + REACHES_FAR
         if plan.basis == basis and is_far and not self.was_clock_wrong:
@@ -329,9 +329,11 @@ def planned(schedule: Schedule, pause: Pause | None, begin: datetime, end: datet
         yield Planned(slot.moment, slot.barred or paused)
 
 
-def basis_of(schedule: Schedule | None, pause: Pause | None) -> str:
-    """What tells whether the coming slots must be computed anew."""
-    return hashlib.sha256(repr((schedule, pause)).encode()).hexdigest()[:12]
+def basis_of(schedule: Schedule | None, pause: Pause | None, now: datetime) -> str:
+    """What tells whether the coming slots must be computed anew: also a zone's clocks, which are set by law."""
+    zones = dict.fromkeys(calendar.zone for calendar in schedule.calendars) if schedule else ()
+    shifts = [shifts_in(zone, year) for zone in zones for year in (now.year, now.year + 1)]
+    return hashlib.sha256(repr((schedule, pause, shifts)).encode()).hexdigest()[:12]
 
 
 def witness_of(work: Accounting, look: Look | None, runs: Iterable[RunRecord]) -> Witness:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,9 +37,13 @@ class Event:
 
 @dataclass(frozen=True)
 class CalendarFile:
-    """The time that the events of a file take. What is repeated is worked out month by month, when it is asked for."""
+    """The time that the events of a file take. What is repeated is worked out month by month, when it is asked for.
+
+    `content` stands for what the file held: a calendar is another one when its file has changed.
+    """
 
     path: Path
+    content: str
     events: Events = field(compare=False, repr=False)
     known: dict[date, list[Event]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -54,8 +59,14 @@ class CalendarFile:
         first = day.replace(day=1)
         if first not in self.known:
             following = (first + timedelta(days=32)).replace(day=1)
-            self.known[first] = [read_event(event) for event in self.events.between(first - DAY, following + DAY)]
+            found = self.events.between(first - DAY, following + DAY)
+            self.known[first] = [read_event(event) for event in found if not is_cancelled(event)]
         return self.known[first]
+
+
+def is_cancelled(event: Any) -> bool:
+    """Whether its author called it off and left it in the calendar (RFC 5545 section 3.8.1.11)."""
+    return str(event.get("STATUS", "")).upper() == "CANCELLED"
 
 
 def read_event(event: Any) -> Event:
@@ -78,8 +89,9 @@ def read_calendar(path: Path) -> CalendarFile:
             f"{path} needs the extra `calendars`: on a host, name it in agent_extras; elsewhere install rota[calendars]"
         ) from None
     try:
-        calendar = icalendar.Calendar.from_ical(path.read_bytes())
-        found = CalendarFile(path, recurring_ical_events.of(calendar))
+        content = path.read_bytes()
+        calendar = icalendar.Calendar.from_ical(content)
+        found = CalendarFile(path, sha256(content).hexdigest()[:12], recurring_ical_events.of(calendar))
         found.month(SOME_DAY)
     except OSError as error:
         raise CalendarUnreadable(f"{path}: {error.strerror}") from error
