@@ -1,6 +1,7 @@
 """Laws of the catalogue: what is accepted, and what every refusal says."""
 
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +17,9 @@ from tests.agent.reaching import lines_that_complain, reached, told
 
 PACKS = discover()
 COMMAND = "command: [/bin/true], description: Do nothing"
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in pairwise("abcdefgh")
+)
 DAILY = "schedule: '08:00', zone: UTC, catch_up: none"
 
 
@@ -97,11 +101,37 @@ MISTAKES = [
     ("taks: {}", "unknown key 'taks', did you mean 'tasks'?"),
     ("tasks: [a]", "key tasks: it is ['a']; it must be a mapping"),
     ("- a", "must be a mapping of agent, tasks"),
-    ("tasks: {a: {}, a: {}}", "the key 'a' is written twice"),
-    ("tasks: {", "while parsing"),
+    ("tasks: {a: {}, a: {}}", "line 1, column 16: the key 'a' is written twice"),
+    ("tasks: {", "line 1, column 9: while parsing a flow"),
+    ("tasks:\n\tt: {}", "line 2, column 1: while scanning for the next token, found character '\\t' that cannot start "
+     "any token; YAML indents by blanks, not by tabs"),
+    ("tasks: {t: {schedule: *-*-* 02:40}}", "while scanning an alias, expected alphabetic or numeric character, but "
+     "found '*'; write what begins with * in quotes, as in schedule: \"*-*-* 02:40:00\""),
+    ("tasks: {t: {schedule: *daily}}", "found undefined alias 'daily'; write what begins with * in quotes"),
+    ("tasks:\n  t:\n    description: Note: this", "mapping values are not allowed here; write text that has a colon"),
+    ("tasks:\n  t:\n    description: @home", "found character '@' that cannot start any token; write such text in"),
+    ("tasks: !!python/name:os.system", "could not determine a constructor for the tag"),
+    ("tasks: \x00", "unacceptable character #x0000"),
+    ("tasks: &a {t: *a}", "an alias of what it stands in"),
+    (BOMB, "with its aliases more than 100000 values"),
+    ("tasks: !!int soon", "invalid literal for int()"),
     ("tasks: {Bad-Name: {}}", "the task 'Bad-Name' must be a lower-case word"),
     ("tasks: {t: 3}", "task t: it is 3; it must be a mapping"),
     (f"tasks: {{t: {{{COMMAND}, timout: 3}}}}", "task t: unknown key 'timout', did you mean 'timeout'?"),
+    (f"tasks: {{t: {{{COMMAND}, timeout: 99999999999}}}}", "timeout is 99999999999; it must be a duration like 90s"),
+    (f"tasks: {{t: {{{COMMAND}, timeout: 9999999999999w}}}}", "it must be a duration like 90s"),
+    (f"tasks: {{t: {{{COMMAND}, timeout: .inf}}}}", "timeout is '.inf'; it must be a duration like 90s"),
+    (f"tasks: {{t: {{{COMMAND}, timeout: 0}}}}", "timeout is 0; it must be a duration like 90s, 30min or 1h 30min;"),
+    (f"tasks: {{t: {{{COMMAND}, memory: 0}}}}", "memory is 0; it must be a size in bytes like 512M"),
+    (f"tasks: {{t: {{{COMMAND}, memory: '0'}}}}", "memory is '0'; it must be a size in bytes like 512M"),
+    (f"tasks: {{t: {{{COMMAND}, schedule: 760}}}}", "schedule is 760; it must be a text or a list of texts, in quotes"),
+    (f"tasks: {{t: {{{COMMAND}, schedule: '02:10', zone: no}}}}", "zone is 'no'; it must be a name of the time zone"),
+    (f"tasks: {{t: {{{COMMAND}, schedule: '02:10', zone: false}}}}", "zone is False; it must be a line of text, in"),
+    (f"tasks: {{t: {{{COMMAND}, schedule: '02:10', zone: Europe/Zurch}}}}", "zone is 'Europe/Zurch', did you mean "
+     "'Europe/Zurich'?; it must be a name of the time zone database"),
+    (f'tasks: {{t: {{{COMMAND}, schedule: "02:10\\nUTC", catch_up: none}}}}', "it must be a text or a list of texts"),
+    (f"tasks: {{t: {{{COMMAND}, except: [2026-02-30], {DAILY}}}}}", "'2026-02-30' in it a day (2026-12-25"),
+    (f"tasks: {{t: {{{COMMAND}, items: [[a]]}}}}", "items is [['a']]; it must be a list of different names"),
     (f"tasks: {{t: {{{COMMAND}, timeout: soon}}}}", "timeout is 'soon'; it must be a duration like 90s"),
     (f"tasks: {{t: {{{COMMAND}, memory: lots}}}}", "memory is 'lots'; it must be a size in bytes like 512M"),
     (f"tasks: {{t: {{{COMMAND}, network: wide}}}}", "network is 'wide'; it must be one of none, local, any"),
@@ -142,7 +172,7 @@ MISTAKES = [
     ("tasks: {t: {command: [], description: d}}", "command is []; it must be a list like [/usr/bin/program, argument]"),
     ('tasks: {t: {command: [/bin/true, "a\\nb"], description: d}}', "it must be a list of arguments without line"),
     (f"tasks: {{t: {{{COMMAND}, groups: adm}}}}", "groups is 'adm'; it must be a list; each entry is a group of the"),
-    (f"tasks: {{t: {{{COMMAND}, dry_run: yes}}}}", "dry_run is True; it must be a list of words, like [--dry-run]"),
+    (f"tasks: {{t: {{{COMMAND}, dry_run: yes}}}}", "dry_run is 'yes'; it must be a list of words, like [--dry-run]"),
     (f"tasks: {{t: {{{COMMAND}, items: [a, a]}}}}", "items is ['a', 'a']; it must be a list of different names"),
     (f"tasks: {{t: {{{COMMAND}, environment: {{A: [1]}}}}}}", "UPPER_CASE names, each with one line of text"),
     (f'tasks: {{t: {{{COMMAND}, environment: {{A: "x\\ry"}}}}}}', "UPPER_CASE names, each with one line of text"),
@@ -206,3 +236,103 @@ def test_every_packs_task_says_what_it_does_when_and_how_missed_slots_are_treate
         FIELDS[key].read(value)
     if "schedule" in task.defaults:
         assert {"zone", "catch_up"} <= task.defaults.keys()
+
+
+def test_numbers_and_answers_reach_the_work_as_their_author_wrote_them(tmp_path: Path) -> None:
+    """YAML 1.1 would make 420, 750, 3.1, 1000, True and a date of them."""
+    words = "0644, 12:30, 3.10, 1_000, yes, off, 2026-01-31, 0x1F, 1e3, true, 42, -7, 0.5"
+    text = f"""tasks: {{t: {{command: [/bin/chmod, {words}], description: d, items: [08, 3.10, no],
+        environment: {{MODE: 0644, AT: 12:30, VERSION: 3.10, DEBUG: yes, PLAIN: true}}}}}}"""
+    task = read(tmp_path, tasks=text).task("t")
+    assert ", ".join(task.command[1:]) == words
+    assert task.environment == {"MODE": "0644", "AT": "12:30", "VERSION": "3.10", "DEBUG": "yes", "PLAIN": "true"}
+    assert task.items == ("08", "3.10", "no")
+
+
+def test_a_time_needs_no_quotes(tmp_path: Path) -> None:
+    text = f"tasks: {{t: {{{COMMAND}, schedule: [12:40, 02:40], zone: UTC, catch_up: none}}}}"
+    assert read(tmp_path, tasks=text).task("t").schedule == ("12:40", "02:40")
+
+
+@pytest.mark.parametrize(("said", "is_there"), [("yes", True), ("True", True), ("no", False), ("'false'", False)])
+def test_an_answer_may_be_yes_or_no(tmp_path: Path, said: str, is_there: bool) -> None:
+    assert bool(read(tmp_path, tasks=f"tasks: {{t: {{{COMMAND}, enabled: {said}}}}}").tasks) is is_there
+
+
+def test_aliases_and_merges_serve_as_anywhere(tmp_path: Path) -> None:
+    text = """tasks:
+  a: {command: [/bin/true], description: A, environment: &b {<<: &a {K: 1, L: 1}, K: 2}}
+  b: {command: [/bin/true], description: B, environment: {<<: *b, L: 3}}
+  c: {command: [/bin/true], description: C, environment: {<<: *a}}
+"""
+    tasks = read(tmp_path, tasks=text).tasks
+    assert [dict(task.environment) for task in tasks.values()] == [
+        {"K": "2", "L": "1"},
+        {"K": "2", "L": "3"},
+        {"K": "1", "L": "1"},
+    ]
+
+
+def test_a_file_that_is_not_utf_8_is_named_with_the_line(tmp_path: Path) -> None:
+    (tmp_path / "tasks.yml").write_bytes("tasks:\n  # Zürich\n".encode("latin-1"))
+    assert "tasks.yml: line 2: the byte 0xfc is not UTF-8; save it as UTF-8" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "---\n", "# nothing\n", "tasks:\n", "﻿tasks: {}\r\n"])
+def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, tasks=text).tasks == {}
+
+
+def test_what_editors_hide_beside_a_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / ".#tasks.yml").symlink_to("somebody@here.1234")
+    (tmp_path / ".ansible_tmp.yml").write_text("tasks: {")
+    assert read(tmp_path, tasks=f"tasks: {{t: {{{COMMAND}}}}}").tasks.keys() == {"t"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        f"{DAILY}, except: /none.ics",
+        "schedule: '02:10', catch_up: none",
+        "schedule: '25:10', zone: UTC, catch_up: none",
+        "zone: Mars/Base",
+        "nice: 99",
+        "settings: {a: 1}",
+        "task: logs.check_host",
+        "parameters: [x]",
+        "schedule: '02:10 UTC'",
+    ],
+)
+def test_a_mistake_is_told_of_the_file_that_makes_it(tmp_path: Path, wrong: str) -> None:
+    said = refusal(tmp_path, a=f"tasks: {{t: {{{COMMAND}}}}}", b=f"tasks: {{t: {{{wrong}}}}}")
+    assert f": {tmp_path}/{'a' if 'catch_up is' in said else 'b'}.yml: task t: " in said
+
+
+def test_a_wrong_setting_of_a_pack_or_the_agent_is_told_of_its_file(tmp_path: Path) -> None:
+    files = {"a": "agent: {host: here}\ntasks: {check_host: }", "b": "tasks: {check_host: {settings: {clock: 1}}}"}
+    assert f"{tmp_path}/b.yml: task check_host: the setting" in refusal(tmp_path, **files)
+    assert f"{tmp_path}/b.yml: agent: environment is" in refusal(tmp_path, **files | {"b": "agent: {environment: x}"})
+    assert f"{tmp_path}/b.yml: agent: alert: port" in refusal(tmp_path, **files | {"b": "agent: {alert: {port: 0}}"})
+
+
+def test_all_that_is_wrong_can_be_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text(f"agent: {{hots: x}}\ntasks: {{one: {{{COMMAND}, nice: 99}}, two: {{{COMMAND}}}}}")
+    (tmp_path / "b.yml").write_text("tasks: {three: {}, two: {zone: Mars}}")
+    found = catalogue.examine(tmp_path, host="h", environment="staging", python=["/usr/bin/python3"], packs=PACKS)
+    assert isinstance(found, list)
+    assert [(each.file.name, each.task, each.key) for each in found] == [
+        ("a.yml", "", "hots"),
+        ("a.yml", "one", "nice"),
+        ("b.yml", "three", "command"),
+        ("b.yml", "two", "zone"),
+    ]
+    assert refusal(tmp_path).endswith(" (and 3 more; rota check lists all)")
+
+
+def test_a_file_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    assert "tasks.yml: it is nested too deeply" in refusal(tmp_path, tasks="tasks: " + "[" * 2000)
+
+
+def test_a_long_wrong_value_is_cut(tmp_path: Path) -> None:
+    said = refusal(tmp_path, tasks=f"tasks: {{t: {{{COMMAND}, nice: {list(range(5000))}}}}}")
+    assert "nice is [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...]; it must be a whole number" in said

@@ -14,6 +14,7 @@ from rota import checks, units
 from rota.checks import Problem, command_problems
 from rota.core import places, scheduling
 from rota.core.catalogue import Agent, Catalogue
+from rota.core.fields import FIELDS
 from rota.core.mail import Alerting
 from rota.core.rule import Rule
 from rota.core.scheduling import problems_of
@@ -22,6 +23,7 @@ from rota.core.task import CatchUp, Dst, Task
 from rota.core.window import parse
 from tests.agent.reaching import lines_that_complain, reached, told
 
+SAID = "it must be a whole number from -20 to 19"
 NOW = datetime(2026, 11, 22, 9, tzinfo=UTC)
 HOST = places.on_host()
 PLAIN = Task(name="plain", description="Do nothing", command=("/bin/true",))
@@ -154,6 +156,9 @@ def test_every_problem_is_among_these(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setattr(checks.importlib.util, "find_spec", lambda _: None)
         monkeypatch.setattr(checks, "read_urls", unreadable)
         here = Catalogue(replace(AGENT, alerting=Alerting(user="rota", channels=("chat",))), {})
+        (tmp_path / "etc/rota").mkdir(parents=True)
+        (tmp_path / "etc/rota/tasks.yaml").touch()
+        assert [problem.key for problem in checks.file_problems(places.on_host(tmp_path))] == ["tasks.yaml"]
         told_of_agent = [problem.text for problem in checks.alerting_problems(here, places.on_host(tmp_path))]
     assert "agent: alert: channels: Apprise is not installed; add channels to agent_extras, and deploy" in told_of_agent
     assert "agent: alert: urls: it holds no mapping" in told_of_agent
@@ -212,6 +217,26 @@ def test_problems_are_given_as_json(rota: Rota, tmp_path: Path) -> None:
     problem = {"task": "t", "key": "watch", "said": said, "file": f"{tmp_path}/etc/rota/a.yml"}
     assert json.loads(answer.stdout) == {"tasks": 1, "problems": [problem]}
     assert answer.returncode == 2
+
+
+def test_all_that_keeps_the_catalogue_from_being_read_is_told(rota: Rota, tmp_path: Path) -> None:
+    files = {"a": "tasks: {t: {command: [/bin/true], description: d, nice: 99}}", "b": "tasks: {u: {nise: 3}, v: 3}"}
+    folder = tmp_path / "etc/rota"
+    assert rota("check", **files).stderr.splitlines() == [
+        f"{folder}/b.yml: task u: unknown key 'nise', did you mean 'nice'?; keys are: {', '.join(FIELDS)}",
+        f"{folder}/b.yml: task v: it is 3; it must be a mapping of fields",
+        f"rota: The catalogue has problems: 2 in {folder}",
+    ]
+    (folder / "b.yml").unlink()
+    answer = rota("check", "--json")
+    problem = {"task": "t", "key": "nice", "said": f"nice is 99; {SAID}", "file": f"{folder}/a.yml"}
+    assert json.loads(answer.stdout) == {"tasks": 0, "problems": [problem]}
+    assert answer.returncode == 2
+
+
+def test_a_file_that_is_not_read_is_told(rota: Rota, tmp_path: Path) -> None:
+    (tmp_path / "etc/rota").joinpath("tasks.yaml").write_text("tasks: {}")
+    assert "tasks.yaml: it is not read; only files named *.yml are" in rota("check", "--elsewhere").stderr
 
 
 def test_of_many_heavy_tasks_each_is_looked_at_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:

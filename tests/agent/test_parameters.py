@@ -122,7 +122,7 @@ def test_every_value_survives_being_said(number: float, whole: int, answer: bool
         ({"full": "boolean"}, "full is 'boolean'; it must be a mapping of type, many"),
         ({"full": {"typ": "boolean"}}, "full: unknown key 'typ', did you mean 'type'?"),
         ({"full": {"type": "bool"}}, "full: type is 'bool', did you mean 'boolean'?; it must be one of text, whole"),
-        ({"full": {"many": "yes"}}, "full: many is 'yes'; it must be true or false"),
+        ({"full": {"many": "perhaps"}}, "full: many is 'perhaps'; it must be true or false"),
         ({"full": {"choices": "csv"}}, "full: choices is 'csv'; it must be a list of texts"),
         ({"full": {"type": "choice"}}, "full: choices is missing"),
         ({"full": {"type": "date", "choices": ["a"]}}, "full: type date has no choices"),

@@ -43,6 +43,7 @@ def find_problems(
     catalogue: Catalogue, places: Places, units: Mapping[str, str], *, now: datetime, is_elsewhere: bool = False
 ) -> Iterator[Problem]:
     """Everything that is wrong. `is_elsewhere` leaves out what only the host itself can tell: of files and users."""
+    yield from file_problems(places)
     for task in catalogue.tasks.values():
         if not is_elsewhere:
             yield from command_problems(task, places)
@@ -55,6 +56,12 @@ def find_problems(
         yield from unit_problems(catalogue, units)
     if not is_elsewhere and not places.is_embedded:
         yield from alerting_problems(catalogue, places)
+
+
+def file_problems(places: Places) -> Iterator[Problem]:
+    """Files that somebody wrote to be read, and that are not."""
+    for path in sorted(places.configuration.glob("*.yaml")):
+        yield Problem("", path.name, "it is not read; only files named *.yml are")
 
 
 def command_problems(task: Task, places: Places) -> Iterator[Problem]:

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rota import units
 from rota.adapters.spool import NoSuchRun, Record, Spool, SpoolUnreadable, spool_of
-from rota.catalogue import discover, load
+from rota.catalogue import BadConfiguration, discover, examine, load
 from rota.core import places as layout
 from rota.core.catalogue import Catalogue
 from rota.core.errors import RotaError
@@ -32,15 +33,24 @@ def find_places(options: argparse.Namespace) -> Places:
 
 
 def find_catalogue(places: Places) -> Catalogue:
-    """The catalogue of this host, or the one under the embedded home."""
+    """The catalogue of this host, or the one under the embedded home. Raises BadConfiguration."""
+    return load(places.configuration, **reading(places))
+
+
+def examine_catalogue(places: Places) -> Catalogue | list[BadConfiguration]:
+    """The same, or all that is wrong with it."""
+    return examine(places.configuration, **reading(places))
+
+
+def reading(places: Places) -> dict[str, Any]:
+    """What it takes to read a catalogue beside its files."""
     environment = places.environment.read_text("utf-8").strip() if places.environment.is_file() else "development"
-    return load(
-        places.configuration,
-        host=socket.gethostname(),
-        environment=environment,
-        python=interpreter(places),
-        packs=discover(),
-    )
+    return {
+        "host": socket.gethostname(),
+        "environment": environment,
+        "python": interpreter(places),
+        "packs": discover(),
+    }
 
 
 def interpreter(places: Places) -> list[str]:

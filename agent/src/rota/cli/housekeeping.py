@@ -5,7 +5,8 @@ import importlib.util
 import os
 import py_compile
 import sys
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,8 @@ from rota.adapters.diary import Diary, DiaryRefused
 from rota.adapters.reconciling import read_boot, reconcile
 from rota.adapters.shipping import ship
 from rota.adapters.spool import turn_in
-from rota.catalogue import discover, origins
-from rota.cli.finding import PACKAGE, compile_units, find_catalogue, find_places, find_spool, holding
+from rota.catalogue import BadConfiguration, discover, gather, origins_of
+from rota.cli.finding import PACKAGE, compile_units, examine_catalogue, find_catalogue, find_places, find_spool, holding
 from rota.cli.parsing import command
 from rota.cli.printing import local, print_json, print_table
 from rota.cli.progress import Progress
@@ -131,28 +132,45 @@ def compile_runner() -> None:
 
 def check_catalogue(options: argparse.Namespace) -> None:
     places = find_places(options)
-    catalogue = find_catalogue(places)
-    units = compile_units(catalogue, places)
-    now = datetime.now(UTC)
-    found = list(checks.find_problems(catalogue, places, units, now=now, is_elsewhere=options.elsewhere))
-    files = {problem: file_of(problem, places) for problem in found}
-    if options.json:
-        said = [asdict(problem) | {"file": files[problem]} for problem in found]
-        print_json({"tasks": len(catalogue.tasks), "problems": said})
+    catalogue = examine_catalogue(places)
+    if isinstance(catalogue, Catalogue):
+        tasks, found = len(catalogue.tasks), list(problems_of(catalogue, places, is_elsewhere=options.elsewhere))
     else:
-        for problem in found:
-            print(f"{files[problem]}: {problem.text}", file=sys.stderr)
+        tasks, found = 0, [refusal(error) for error in catalogue]
+    if options.json:
+        print_json({"tasks": tasks, "problems": [asdict(each.problem) | {"file": each.file} for each in found]})
+    else:
+        for each in found:
+            print(each.text, file=sys.stderr)
     if found:
         raise ProblemsFound(f"{len(found)} in {places.configuration}")
     if not options.json:
-        print(f"{len(catalogue.tasks)} tasks, no problems.")
+        print(f"{tasks} tasks, no problems.")
 
 
-def file_of(problem: checks.Problem, places: Places) -> str:
-    """The file in which the field stands, or else the first that names the task, or the folder of all."""
-    said = origins(places.configuration, problem.task, discover()) if problem.task else {}
-    files = [said.get(problem.key, ""), *said.values(), str(places.configuration)]
-    return next(file for file in files if file.startswith("/"))
+@dataclass(frozen=True)
+class Found:
+    """A problem, the file in which it is to be mended, and all of it in a line."""
+
+    problem: checks.Problem
+    file: str
+    text: str
+
+
+def refusal(error: BadConfiguration) -> Found:
+    """What keeps the catalogue from being read, as a problem like any other."""
+    return Found(checks.Problem(error.task, error.key, error.said), str(error.file), str(error.args[0]))
+
+
+def problems_of(catalogue: Catalogue, places: Places, *, is_elsewhere: bool) -> Iterator[Found]:
+    units, packs = compile_units(catalogue, places), discover()
+    said = gather(places.configuration, [])[1]
+    for problem in checks.find_problems(catalogue, places, units, now=datetime.now(UTC), is_elsewhere=is_elsewhere):
+        # The file in which the field stands, or else the first that names the task, or the folder of all.
+        own = origins_of(said[problem.task], packs) if problem.task else {}
+        files = [own.get(problem.key, ""), *own.values(), str(places.configuration)]
+        file = next(file for file in files if file.startswith("/"))
+        yield Found(problem, file, f"{file}: {problem.text}")
 
 
 def ship_records(options: argparse.Namespace) -> None:

@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rota.core.errors import RotaError
+from rota.core.quantities import YEARS
 
 SECOND = timedelta(seconds=1)
-YEARS = range(1970, 2200)
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 SHORTHANDS = {
     "minutely": "*-*-* *:*:00",

@@ -10,9 +10,9 @@ from typing import TypeGuard
 
 from rota.core.expectation import DURATION, ITEMS, OUTPUT_BYTES, read_expectations
 from rota.core.objective import parse_objective
-from rota.core.parameter import Parameter
+from rota.core.parameter import Parameter, spell
 from rota.core.parameter_fields import read_parameters
-from rota.core.quantities import parse_duration, parse_size
+from rota.core.quantities import parse_answer, parse_duration, parse_size
 from rota.core.retry import read_retry
 from rota.core.rule import CHANNEL, parse_rule
 from rota.core.status import Environment
@@ -62,15 +62,20 @@ def read_keys(mapping: Mapping[str, object], readers: Mapping[str, Callable[[obj
 def text(value: object) -> str:
     if isinstance(value, str) and value.strip() and value.isprintable():
         return value
-    raise ValueError("a line of text")
+    raise ValueError(f"a line of text{quoted(value)}")
+
+
+def quoted(value: object) -> str:
+    """What else would be right of a number where text is meant: somebody's YAML made it of 12:30, or of 0644."""
+    return ", in quotes" if isinstance(value, bool | int | float) else ""
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """One text or a list of them."""
-    values = [value] if isinstance(value, str) else value
-    if isinstance(values, list) and values and all(isinstance(each, str) and each.strip() for each in values):
+    """One line of text or a list of them."""
+    values = value if isinstance(value, list) and value else [value]
+    if all(isinstance(each, str) and each.strip() and each.isprintable() for each in values):
         return tuple(values)
-    raise ValueError("a text or a list of texts")
+    raise ValueError(f"a text or a list of texts{''.join(dict.fromkeys(map(quoted, values)))}")
 
 
 def command(value: object) -> tuple[str, ...]:
@@ -79,7 +84,7 @@ def command(value: object) -> tuple[str, ...]:
         raise ValueError("a list like [/usr/bin/program, argument]; no shell splits a text into words")
     if not isinstance(value, list) or not value or not all(isinstance(each, str | int | float) for each in value):
         raise ValueError("a list like [/usr/bin/program, argument]")
-    words = tuple(str(each) for each in value)
+    words = tuple(spell(each) for each in value)
     if not words[0].startswith("/"):
         raise ValueError("a list whose first element is the program's whole path")
     if any(re.search(NO_ARGUMENT, word) for word in words):
@@ -91,7 +96,7 @@ def matching(pattern: re.Pattern[str], right: str) -> Callable[[object], str]:
     def read(value: object) -> str:
         if isinstance(value, str) and pattern.fullmatch(value):
             return value
-        raise ValueError(right)
+        raise ValueError(f"{right}{quoted(value)}")
 
     return read
 
@@ -160,6 +165,13 @@ def positive_duration(value: object) -> timedelta:
     return duration
 
 
+def some_time(value: object) -> timedelta:
+    duration = parse_duration(value)
+    if not duration:
+        raise ValueError("a duration like 90s, 30min or 1h 30min; every run comes to an end")
+    return duration
+
+
 def paths(value: object) -> tuple[PurePosixPath, ...]:
     if isinstance(value, list) and all(
         isinstance(each, str) and each.startswith("/") and each.isprintable() for each in value
@@ -176,8 +188,8 @@ def words(value: object) -> tuple[str, ...]:
 
 def items(value: object) -> tuple[str, ...]:
     """Names that are different from each other."""
-    if isinstance(value, list) and value and all(isinstance(each, str | int) for each in value):
-        names = tuple(str(each) for each in value)
+    if isinstance(value, list) and value and all(isinstance(each, str | int | float) for each in value):
+        names = tuple(spell(each) for each in value)
         if len(set(names)) == len(names) and all(each.strip() and each.isprintable() for each in names):
             return names
     raise ValueError("a list of different names")
@@ -196,8 +208,7 @@ def pairs(name: re.Pattern[str], right: str) -> Callable[[object], Mapping[str, 
             raise ValueError(right)
         if not all(isinstance(each, str | int | float) and not NO_LINE.search(str(each)) for each in value.values()):
             raise ValueError(f"{right}, each with one line of text")
-        # YAML reads yes and no as booleans; systemd wants the words.
-        return {key: ("yes" if each else "no") if isinstance(each, bool) else str(each) for key, each in value.items()}
+        return {key: spell(each) for key, each in value.items()}
 
     return read
 
@@ -223,19 +234,13 @@ def mapping(value: object) -> Mapping[str, object]:
     raise ValueError("a mapping of settings")
 
 
-def boolean(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ValueError("true or false")
-
-
 ZONE_NAME = "a name of the time zone database like Europe/Zurich or UTC"
 
 FIELDS: Mapping[str, Field] = {
     "task": Field(matching(re.compile(r"[a-z_]+\.[a-z0-9_]+"), "PACK.NAME"), "The pack's task to run, as `PACK.NAME`."),
     "command": Field(command, "The program to run instead, with its arguments: a list; no shell is involved."),
     "description": Field(text, "What the task does, in one line. A pack's task has one already."),
-    "enabled": Field(boolean, "`false` keeps the task in the catalogue and makes no units for it."),
+    "enabled": Field(parse_answer, "`false` keeps the task in the catalogue and makes no units for it."),
     "settings": Field(mapping, "The settings of a pack's task, as its documentation lists them."),
     "schedule": Field(texts, "When to run: one `OnCalendar=` expression of systemd.time(7), or a list of them."),
     "zone": Field(text, f"The zone of the schedule: {ZONE_NAME}. Needed unless each expression names its own."),
@@ -255,7 +260,7 @@ FIELDS: Mapping[str, Field] = {
     ),
     "catch_up_window": Field(parse_duration, "How old a missed slot may be and still be caught up; a day unless said."),
     "spread": Field(parse_duration, "Starts up to this much later, by an amount that is stable per host and task."),
-    "timeout": Field(parse_duration, "How long a run may take; then it is asked to end and fails with `timeout`."),
+    "timeout": Field(some_time, "How long a run may take; then it is asked to end and fails with `timeout`."),
     "grace": Field(parse_duration, "How long a run that is asked to end may still take before it is killed."),
     "lock": Field(matching(WORD, "a lower-case word"), "Tasks with the same lock never run at the same time."),
     "lock_wait": Field(parse_duration, "How long to wait for the lock; a run that does not get it is `skipped`."),
@@ -280,8 +285,8 @@ FIELDS: Mapping[str, Field] = {
     "cpu": Field(matching(PERCENTAGE, "a percentage like 50%"), "How much processor time the run may use."),
     "processes": Field(whole(1, 100_000), "How many processes and threads the run may have."),
     "io_weight": Field(whole(1, 10_000), "Its share of the disks when they are busy (`IOWeight=`); others have 100."),
-    "heavy": Field(boolean, "It takes much of the host: `rota check` lets no two such tasks share a minute."),
-    "state": Field(boolean, "A folder of its own that outlives runs: `$STATE_DIRECTORY`."),
+    "heavy": Field(parse_answer, "It takes much of the host: `rota check` lets no two such tasks share a minute."),
+    "state": Field(parse_answer, "A folder of its own that outlives runs: `$STATE_DIRECTORY`."),
     "objective": Field(
         parse_objective,
         "What is wanted: `{success: 99%, within: 30d}` of the runs succeed, `{fresh: 26h}` is the latest success.",

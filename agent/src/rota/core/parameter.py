@@ -9,11 +9,11 @@ from enum import StrEnum
 
 from rota.core.errors import RotaError
 from rota.core.nearest import nearest
+from rota.core.quantities import parse_answer
 from rota.core.record import MAX_PARAMETERS, MAX_TEXT, ParameterValue
 
 ITEMS, DRY_RUN = "items", "dry_run"
 WHOLE = re.compile(r"[+-]?[0-9]{1,15}")
-ANSWERS = {"true": True, "yes": True, "false": False, "no": False}
 
 Single = str | int | float | bool
 Value = Single | list[Single]
@@ -112,9 +112,7 @@ def read_number(word: str) -> float:
 
 
 def read_boolean(word: str) -> bool:
-    if word.lower() in ANSWERS:
-        return ANSWERS[word.lower()]
-    raise ValueError(RIGHT[Kind.BOOLEAN])
+    return parse_answer(word)
 
 
 def read_date(word: str) -> str:

@@ -7,6 +7,7 @@ from datetime import date
 
 from rota.core.nearest import nearest
 from rota.core.parameter import DRY_RUN, ITEMS, Kind, Parameter, Value, spell
+from rota.core.quantities import parse_answer
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,49}")
 KEYS = ("type", "many", "choices", "default", "meaning")
@@ -54,9 +55,10 @@ def read_kind(name: str, said: Mapping[str, object]) -> Kind:
 
 
 def read_many(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise WrongWithin(f"{name}: many is {value!r}; it must be true or false")
-    return value
+    try:
+        return parse_answer(value)
+    except ValueError as error:
+        raise WrongWithin(f"{name}: many is {value!r}; it must be {error}") from None
 
 
 def read_choices(name: str, value: object) -> tuple[str, ...]:

@@ -5,18 +5,35 @@ from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 3600, "d": 86400, "w": 604800}
+YEARS = range(1970, 2200)
+"""What systemd.time(7) can name."""
+LONGEST = 1000 * 366 * 86400
+"""Beyond so many seconds moments cannot be reckoned with."""
 DURATION = re.compile(r"(?:\d+(?:\.\d+)?\s*(?:us|ms|sec|s|min|m|hr|h|d|w)\s*)+")
 PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]+)")
-SIZE = re.compile(r"\d+[KMGT]?")
+SIZE = re.compile(r"[1-9]\d*[KMGT]?")
+ANSWERS = {"true": True, "yes": True, "false": False, "no": False}
+
+
+def parse_answer(value: object) -> bool:
+    """Yes or no. Raises ValueError saying what would be right."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ANSWERS:
+        return ANSWERS[value.lower()]
+    raise ValueError("true or false")
 
 
 def parse_duration(value: object) -> timedelta:
     """A duration from seconds or from text like `1h 30min`. Raises ValueError saying what would be right."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
-        return timedelta(seconds=value)
-    if isinstance(value, str) and DURATION.fullmatch(value.strip()):
-        return timedelta(seconds=sum(float(number) * SECONDS[unit] for number, unit in PART.findall(value)))
-    raise ValueError("a duration like 90s, 30min or 1h 30min")
+    seconds = -1.0
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = value
+    elif isinstance(value, str) and DURATION.fullmatch(value.strip()):
+        seconds = sum(float(number) * SECONDS[unit] for number, unit in PART.findall(value))
+    if not 0 <= seconds <= LONGEST:
+        raise ValueError("a duration like 90s, 30min or 1h 30min")
+    return timedelta(seconds=seconds)
 
 
 def parse_moment(text: str) -> datetime:
@@ -24,10 +41,14 @@ def parse_moment(text: str) -> datetime:
     words, _, zone = text.strip().rpartition(" ")
     try:
         if words and zone[:1].isalpha():
-            return datetime.fromisoformat(words).replace(tzinfo=ZoneInfo(zone))
-        return datetime.fromisoformat(text.strip()).astimezone()
+            moment = datetime.fromisoformat(words).replace(tzinfo=ZoneInfo(zone))
+        else:
+            moment = datetime.fromisoformat(text.strip()).astimezone()
+        if moment.year in YEARS:
+            return moment
     except (ValueError, OverflowError, OSError, ZoneInfoNotFoundError):
-        raise ValueError("a time like 2026-12-01 08:00 (local), or with a zone as in 2026-12-01T08:00Z") from None
+        pass
+    raise ValueError("a time like 2026-12-01 08:00 (local), or with a zone as in 2026-12-01T08:00Z")
 
 
 def parse_size(value: object) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from rota.core.quantities import parse_duration
+from rota.core.quantities import parse_answer, parse_duration
 
 # As SMTP takes it (RFC 5321 section 4.1.2), without the quoted forms that nobody has.
 ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
@@ -60,12 +60,6 @@ def failures(value: object) -> int:
     raise ValueError("a whole number from 1 to 1000: how many failures in a row it takes")
 
 
-def yes_or_no(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ValueError("true or false")
-
-
 def remind(value: object) -> timedelta:
     """How often an open incident is told again; at least an hour, or never."""
     if value == "never" or value is False:
@@ -100,7 +94,7 @@ def escalation(value: object) -> Escalation:
 READERS: Mapping[str, Callable[[object], object]] = {
     "to": receivers,
     "after": failures,
-    "urgent": yes_or_no,
+    "urgent": parse_answer,
     "then": escalation,
     "remind": remind,
     "pace": pace,
