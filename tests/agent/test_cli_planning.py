@@ -123,6 +123,7 @@ def test_a_span_of_the_plan_can_be_chosen(rota: Rota) -> None:
         (("plan", "houly"), "did you mean 'hourly'?"),
         (("pause", "hourly", "--until", "2020-01-01 08:00"), "until 2020-01-01 08:00:00 is past"),
         (("pause", "hourly", "--reason", "x" * 201), "its reason has 201 characters; it may have 200"),
+        (("pause", "hourly", "--for", "0s"), "is past; it must be a time to come"),
         (("resume", "hourly"), "The task is not paused: hourly"),
         (("cancel", "hourly"), "hourly; asked for are: none"),
         (("run", "hourly", "--at", "2099-01-01"), "only a host's systemd starts it at a time"),

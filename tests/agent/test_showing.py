@@ -265,6 +265,7 @@ def test_a_limit_reads_no_more_records_than_it_shows(rota: Rota, spool: Spool, m
     [
         ([], "They appear when a task's slot comes"),
         (["fine"], "`rota run fine` runs it now"),
+        (["fin"], "No runs of fin, and no task of this name, did you mean 'fine'?"),
         (["--grep", "x"], "With fewer filters there may be some"),
     ],
 )
@@ -277,6 +278,10 @@ def test_no_runs_say_what_would_appear(rota: Rota, words: list[str], sentence: s
     [
         (["--since", "yesterday"], "'yesterday' must be a time like 2026-12-01 08:00 (local)"),
         (["--grep", "("], "is no regular expression"),
+        (["--since", "9999-12-31"], "'9999-12-31' must be a time like 2026-12-01 08:00 (local)"),
+        (["--until", "99999999999w"], "'99999999999w' must be a time like 2026-12-01 08:00 (local)"),
+        (["--limit", "-1"], "'-1' must be a whole number, 0 or more"),
+        (["--limit", "many"], "'many' must be a whole number, 0 or more"),
     ],
 )
 def test_a_filter_that_cannot_be_read_says_what_would_be_right(

@@ -51,6 +51,13 @@ def moment_or_age(text: str) -> datetime:
         raise argparse.ArgumentTypeError(f"{error}, or how long ago, like 2d") from error
 
 
+def how_many(text: str) -> int:
+    """A number of things: none, or more."""
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, 0 or more")
+
+
 def pattern(text: str) -> re.Pattern[str]:
     """A regular expression; its case does not matter."""
     try:

@@ -199,7 +199,7 @@ def pause_task(options: argparse.Namespace) -> None:
     places, now = find_places(options), datetime.now(UTC)
     catalogue = find_catalogue(places)
     task = catalogue.task(options.task)
-    until = now + options.for_ if options.for_ else options.until
+    until = options.until if options.for_ is None else now + options.for_
     reason = " ".join(options.reason.split())
     if until is not None and until <= now:
         raise BadPause(f"until {local(until)} is past; it must be a time to come")

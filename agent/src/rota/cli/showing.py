@@ -12,12 +12,14 @@ from rota import starting
 from rota.adapters.comparing import find_hunks
 from rota.adapters.spool import Record, Spool
 from rota.cli import following
-from rota.cli.finding import find_places, find_run, find_spool
-from rota.cli.parsing import command, moment_or_age, pattern
+from rota.cli.finding import find_catalogue, find_places, find_run, find_spool
+from rota.cli.parsing import command, how_many, moment_or_age, pattern
 from rota.cli.printing import local, print_json, print_table, short
 from rota.core.comparison import CONTEXT, Comparison, find_changes, outcome, unified
 from rota.core.errors import RotaError
+from rota.core.nearest import nearest
 from rota.core.normalising import normalise
+from rota.core.places import Places
 from rota.core.quantities import show_duration, show_size
 from rota.core.record import Item, RunRecord, as_mapping
 from rota.core.status import Status, Trigger
@@ -51,7 +53,7 @@ def add_commands(commands: "Commands") -> None:
     listing.add_argument("--dry-run", action="store_true", help="only dry runs")
     listing.add_argument("--retries", action="store_true", help="only attempts after the first")
     listing.add_argument("--unexpected", action="store_true", help="only successes that need analysis")
-    listing.add_argument("--limit", type=int, default=50, help="at most so many, 0 for all (default %(default)s)")
+    listing.add_argument("--limit", type=how_many, default=50, help="at most so many, 0 for all (default %(default)s)")
     listing.add_argument("--json", action="store_true", help="print JSON")
     show = command(commands, "show", show_run, "Show one run, or follow one that is under way.")
     show.add_argument("run", help="the run's id, or how it begins or ends; or a task, for its latest run")
@@ -64,7 +66,7 @@ def add_commands(commands: "Commands") -> None:
     diff.add_argument("run", help="the run's id, or how it begins or ends; or a task, for its latest run")
     diff.add_argument("other", nargs="?", help="the run to compare with; else the last good one before it")
     diff.add_argument(
-        "--context", type=int, default=CONTEXT, metavar="LINES", help="lines around each difference (%(default)s)"
+        "--context", type=how_many, default=CONTEXT, metavar="LINES", help="lines around each difference (%(default)s)"
     )
     diff.add_argument("--exact", action="store_true", help="times, ids, paths and the like are differences as well")
     diff.add_argument("--json", action="store_true", help="print JSON")
@@ -74,8 +76,8 @@ def add_commands(commands: "Commands") -> None:
 
 
 def list_runs(options: argparse.Namespace) -> None:
-    spool = find_spool(find_places(options))
-    found = list(islice(chosen(spool, options), options.limit or None))
+    places = find_places(options)
+    found = list(islice(chosen(find_spool(places), options), options.limit or None))
     if options.json:
         print_json([as_mapping(run) for run in found])
         return
@@ -86,7 +88,7 @@ def list_runs(options: argparse.Namespace) -> None:
     print_table(
         ("started", "task", "status", "reason", "duration", "run"),
         rows,
-        empty=no_runs(options),
+        empty="" if found else no_runs(options, places),
         names=[1],
         texts=[3],
         coloured=2,
@@ -122,13 +124,17 @@ def shown_reason(run: RunRecord) -> str:
     return ", ".join(each for each in said if each)
 
 
-def no_runs(options: argparse.Namespace) -> str:
+def no_runs(options: argparse.Namespace, places: Places) -> str:
     """What to say where nothing is found."""
     names = ("status", "trigger", "reason", "since", "until", "grep", "asked_by", "dry_run", "retries", "unexpected")
     if any(getattr(options, name) for name in names):
         return "No runs that fit. With fewer filters there may be some."
     if options.task:
-        return f"No runs of {', '.join(options.task)} yet. `rota run {options.task[0]}` runs it now."
+        known, said = find_catalogue(places).tasks, ", ".join(options.task)
+        unknown = next((name for name in options.task if name.replace("-", "_") not in known), None)
+        if unknown:
+            return f"No runs of {said}, and no task of this name{nearest(unknown, known)}"
+        return f"No runs of {said} yet. `rota run {options.task[0]}` runs it now."
     return "No runs yet. They appear when a task's slot comes, or by `rota run TASK`."
 
 
@@ -290,7 +296,7 @@ def diff_runs(options: argparse.Namespace) -> None:
     if other is None:
         raise NothingToCompare(f"{run.task} has no good run before {short(run.id)}; name another run to compare with")
     comparison = compare(spool, run, other, is_exact=options.exact)
-    lines = unified(comparison, (title(other), title(run)), max(0, options.context))
+    lines = unified(comparison, (title(other), title(run)), options.context)
     if options.json:
         print_json(
             {
