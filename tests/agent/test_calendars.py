@@ -106,5 +106,5 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
 
 def test_without_its_extra_it_says_what_to_add(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "icalendar", None)
-    with pytest.raises(CalendarUnreadable, match="needs the extra `calendars`: on a host, name it in agent_extras"):
+    with pytest.raises(CalendarUnreadable, match="needs the extra `calendars`: on a host, .* and deploy"):
         read_calendar(file)

@@ -1,6 +1,7 @@
 """Laws of the catalogue: what is accepted, and what every refusal says."""
 
-from datetime import date, timedelta
+import sys
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -336,3 +337,15 @@ def test_a_file_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
 def test_a_long_wrong_value_is_cut(tmp_path: Path) -> None:
     said = refusal(tmp_path, tasks=f"tasks: {{t: {{{COMMAND}, nice: {list(range(5000))}}}}}")
     assert "nice is [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...]; it must be a whole number" in said
+
+
+def test_a_calendar_keeps_nothing_else_from_being_read_until_the_deploy_that_brings_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`group_vars` reach a host by a provisioning, before the release that can read calendars."""
+    monkeypatch.setitem(sys.modules, "icalendar", None)
+    text = f"tasks: {{t: {{{COMMAND}, {DAILY}, except: /etc/rota/holidays.ics}}, u: {{{COMMAND}}}}}"
+    found = read(tmp_path, tasks=text)
+    assert found.tasks.keys() == {"t", "u"}
+    (window,) = found.task("t").excepted
+    assert (window.text, window.around(datetime(2026, 12, 25, tzinfo=UTC))) == ("/etc/rota/holidays.ics", "")

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from rota import checks, units
+from rota.adapters.calendars import UnreadCalendar
 from rota.checks import Problem, command_problems
 from rota.core import places, scheduling
 from rota.core.catalogue import Agent, Catalogue
@@ -159,6 +160,8 @@ def test_every_problem_is_among_these(tmp_path: Path, monkeypatch: pytest.Monkey
         (tmp_path / "etc/rota").mkdir(parents=True)
         (tmp_path / "etc/rota/tasks.yaml").touch()
         assert [problem.key for problem in checks.file_problems(places.on_host(tmp_path))] == ["tasks.yaml"]
+        (wanting,) = checks.calendar_problems(replace(DAILY, excepted=(UnreadCalendar(Path("/etc/rota/x.ics")),)))
+        assert wanting.text.startswith("task daily: except: /etc/rota/x.ics needs the extra `calendars`: on a host, ")
         told_of_agent = [problem.text for problem in checks.alerting_problems(here, places.on_host(tmp_path))]
     assert "agent: alert: channels: Apprise is not installed; add channels to agent_extras, and deploy" in told_of_agent
     assert "agent: alert: urls: it holds no mapping" in told_of_agent

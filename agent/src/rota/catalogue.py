@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from rota.adapters.calendars import CalendarUnreadable, read_calendar
+from rota.adapters.calendars import CalendarUnreadable, NeedsExtra, UnreadCalendar, read_calendar
 from rota.adapters.yaml_files import BadYaml, read_yaml
 from rota.core import retention
 from rota.core.calendar import BadExpression
@@ -338,6 +338,8 @@ def read_window(own: Said, key: str, window: Window | PurePosixPath) -> Window:
         return window
     try:
         return read_calendar(Path(window))
+    except NeedsExtra:
+        return UnreadCalendar(Path(window))  # which `rota check` tells
     except CalendarUnreadable as error:
         raise wrong(own, key, f"{key}: {error.args[0]}") from None
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from rota.adapters import systemd
+from rota.adapters.calendars import UnreadCalendar
 from rota.adapters.urls import UrlsUnreadable, read_urls
 from rota.core import scheduling
 from rota.core.catalogue import Catalogue
@@ -50,6 +51,7 @@ def find_problems(
         if not is_elsewhere and not places.is_embedded:
             yield from host_problems(task, places)
         yield from watch_problems(task)
+        yield from calendar_problems(task)
     yield from (Problem(*said) for said in scheduling.problems_of(catalogue.tasks.values(), now))
     if not places.is_embedded:
         yield from search_problems(catalogue.tasks.values(), now=now)
@@ -100,6 +102,13 @@ def watch_problems(task: Task) -> Iterator[Problem]:
     for path in task.watch:
         if not any(path.is_relative_to(folder) for folder in task.write) and "ProtectSystem" not in task.service:
             yield Problem(task.name, "watch", f"the work cannot take files out of {path}; add it to write")
+
+
+def calendar_problems(task: Task) -> Iterator[Problem]:
+    for key, windows in (("only", task.only), ("except", task.excepted)):
+        for window in windows:
+            if isinstance(window, UnreadCalendar):
+                yield Problem(task.name, key, window.wanting)
 
 
 def alerting_problems(catalogue: Catalogue, places: Places) -> Iterator[Problem]:

@@ -17,6 +17,10 @@ class CalendarUnreadable(RotaError):
     """A calendar cannot be read."""
 
 
+class NeedsExtra(CalendarUnreadable):
+    """What reads calendars is not installed."""
+
+
 class Events(Protocol):
     """The events of a calendar, repetitions and exceptions worked out (recurring_ical_events.CalendarQuery)."""
 
@@ -64,6 +68,31 @@ class CalendarFile:
         return self.known[first]
 
 
+@dataclass(frozen=True)
+class UnreadCalendar:
+    """A calendar on a host whose release cannot read one; it takes no time until the deploy that brings what does.
+
+    Refusing it would keep all of the host's tasks from being looked after until then.
+    """
+
+    path: Path
+
+    @property
+    def text(self) -> str:
+        return str(self.path)
+
+    @property
+    def wanting(self) -> str:
+        """What is to be done."""
+        return (
+            f"{self.path} needs the extra `calendars`: on a host, name it in agent_extras, and deploy; elsewhere "
+            "install rota[calendars]"
+        )
+
+    def around(self, local: datetime) -> str:
+        return ""
+
+
 def is_cancelled(event: Any) -> bool:
     """Whether its author called it off and left it in the calendar (RFC 5545 section 3.8.1.11)."""
     return str(event.get("STATUS", "")).upper() == "CANCELLED"
@@ -80,14 +109,12 @@ def as_moment(day: date | datetime) -> datetime:
 
 
 def read_calendar(path: Path) -> CalendarFile:
-    """Read a file; whether its events can be worked out shows at once. Raises CalendarUnreadable."""
+    """Read a file; whether its events can be worked out shows at once. Raises CalendarUnreadable, NeedsExtra."""
     try:
         import icalendar
         import recurring_ical_events
     except ModuleNotFoundError:
-        raise CalendarUnreadable(
-            f"{path} needs the extra `calendars`: on a host, name it in agent_extras; elsewhere install rota[calendars]"
-        ) from None
+        raise NeedsExtra(UnreadCalendar(path).wanting) from None
     try:
         content = path.read_bytes()
         calendar = icalendar.Calendar.from_ical(content)
