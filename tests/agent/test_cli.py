@@ -205,3 +205,11 @@ def test_every_command_explains_itself(name: str) -> None:
     answer = Rota()(name, "--help")
     assert answer.returncode == 0
     assert len(answer.stdout.split("\n\n")[1]) > 10
+
+
+def test_letters_that_a_terminal_does_not_know_stop_nothing(rota: Rota, tmp_path: Path) -> None:
+    (tmp_path / "more.yml").write_text("tasks: {x: {command: [/bin/true], description: Zürich – 夜}}", "utf-8")
+    environ = {"PYTHONPATH": str(SOURCE), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "rota.cli", "--home", str(tmp_path), "tasks"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
+    assert (answer.returncode, "Z?rich ? ?" in answer.stdout) == (0, True)

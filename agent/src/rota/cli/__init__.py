@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.util
+import io
 import os
 import runpy
 import sys
@@ -17,6 +18,9 @@ def main() -> None:
         sys.argv = [f"rota {sys.argv[1]}", *sys.argv[2:]]
         runpy.run_module(f"rota.packs.{sys.argv[0].removeprefix('rota ')}", run_name="__main__")
         return
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may know fewer letters than there are
     options = parser().parse_args()
     try:
         sys.exit(options.command(options) or 0)
