@@ -304,7 +304,7 @@ def show_tasks(options: argparse.Namespace) -> None:
 
 def task_mapping(task: Task, outlook: Outlook) -> dict[str, object]:
     own = {"words": schedule_in_words(task), "is_here": outlook.is_here, "paused": pause_mapping(outlook.known.pause)}
-    values = {field.name: jsonable(getattr(task, field.name)) for field in fields(task)}
+    values = {yaml_name(field.name): jsonable(getattr(task, field.name)) for field in fields(task)}
     return values | own | {"next": None if task.every else shown(outlook.next)}
 
 
@@ -325,7 +325,9 @@ def show_task(task: Task, places: Places, *, as_json: bool) -> None:
     said = origins(places.configuration, task.name, discover())
     names = [field.name for field in fields(task) if field.name not in LEFT_OUT]
     if as_json:
-        values = {name: {"value": jsonable(getattr(task, name)), "from": origin(name, said)} for name in names}
+        values = {
+            yaml_name(name): {"value": jsonable(getattr(task, name)), "from": origin(name, said)} for name in names
+        }
         print_json({"task": task.name, "words": schedule_in_words(task), "fields": values})
         return
     print(f"{task.name}: {task.description}\n{schedule_in_words(task)}\n")
