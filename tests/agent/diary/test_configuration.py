@@ -52,12 +52,22 @@ def test_the_embedded_form_needs_nothing_but_its_home(tmp_path: Path) -> None:
         ("diary: {host_tokens: {production: secret}}", "64 hexadecimal digits"),
         ("diary: {host_environments: {web: prod}}", "diary.host_environments.web is 'prod'; it is one of development"),
         ("diary: {administrators: [{name: Somebody}]}", "no email address"),
-        ("diary: {hosts: [", "is not YAML"),
+        ("diary: {hosts: [", "is not YAML: line 1, column 17: while parsing"),
+        ("diary: &a {hosts: *a}", "is not YAML: line 1"),
     ],
 )
 def test_a_mistake_is_refused_with_what_would_be_right(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "diary.yml").write_text(text)
     with pytest.raises(ConfigurationError, match=said.replace("(", r"\(")):
+        load({"ROTA_CONFIGURATION": str(tmp_path)})
+
+
+def test_what_another_file_says_of_tasks_is_no_concern_of_the_diary(tmp_path: Path) -> None:
+    (tmp_path / "diary.yml").write_text("diary: {time_zone: Europe/Zurich}")
+    (tmp_path / "tasks.yml").write_text("tasks: {t: {except: [2026-02-30]}}")
+    assert load({"ROTA_CONFIGURATION": str(tmp_path)}).time_zone == "Europe/Zurich"
+    (tmp_path / "tasks.yml").write_bytes("# Zürich".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match=r"tasks\.yml is not YAML: line 1: the byte 0xfc is not UTF-8"):
         load({"ROTA_CONFIGURATION": str(tmp_path)})
 
 

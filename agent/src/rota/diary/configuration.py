@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
-
+from rota.adapters.yaml_files import BadYaml, read_yaml
 from rota.core.errors import RotaError
 from rota.core.status import Environment
 
@@ -89,12 +88,12 @@ def read_section(files: Iterable[Path]) -> dict[str, Any]:
     unreadable: list[str] = []
     for file in files:
         try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+            content = read_yaml(file)
         except PermissionError:
             unreadable.append(str(file))
             continue
-        except yaml.YAMLError as error:
-            raise ConfigurationError(f"{file} is not YAML: {error}") from error
+        except BadYaml as error:
+            raise ConfigurationError(f"{file} is not YAML: {error}") from None
         section = content.get("diary") if isinstance(content, dict) else None
         if section is not None:
             merged |= mapping("diary", section)

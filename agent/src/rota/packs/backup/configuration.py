@@ -7,9 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import yaml
-
 from rota.adapters.borg import Repository, Secure
+from rota.adapters.yaml_files import BadYaml, read_yaml
 from rota.core.errors import RotaError
 from rota.packs.backup.manifest import Kind
 from rota.packs.backup.retention import Keep
@@ -153,7 +152,12 @@ def store(places: Places) -> Store:
 def _section(places: Places, name: str) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for file in sorted(places.etc.glob("*.yml")):
-        merged |= (yaml.safe_load(file.read_text()) or {}).get("backup") or {}
+        try:
+            content = read_yaml(file)
+        except BadYaml as error:
+            raise NotConfigured(f"{file} is not YAML: {error}") from None
+        section = content.get("backup") if isinstance(content, dict) else None
+        merged |= section if isinstance(section, dict) else {}
     if name not in merged:
         raise NotConfigured(f"no `{name}` under `backup` in {places.etc}/*.yml")
     return dict(merged[name])

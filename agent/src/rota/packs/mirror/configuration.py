@@ -5,9 +5,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from rota.adapters.postgres import Server
+from rota.adapters.yaml_files import BadYaml, read_yaml
 from rota.core.errors import RotaError
 from rota.core.masking import Rules
 
@@ -100,11 +99,11 @@ def load_destination(file: Path = FILE) -> Destination:
 
 def subsection(file: Path, name: str) -> Mapping[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = read_yaml(file)
     except FileNotFoundError as error:
         raise MirrorNotConfigured(f"there is no {file}; provisioning writes it") from error
-    except yaml.YAMLError as error:
-        raise MirrorNotConfigured(f"{file} is not YAML: {error}") from error
+    except BadYaml as error:
+        raise MirrorNotConfigured(f"{file} is not YAML: {error}") from None
     section = content.get("mirror") if isinstance(content, Mapping) else None
     found = section.get(name) if isinstance(section, Mapping) else None
     if not isinstance(found, Mapping):
