@@ -5,7 +5,7 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from rota.core.record import RunRecord, parse_record
+from rota.core.record import OutboundRecord, RunRecord, parse_record
 
 START = datetime(2025, 7, 14, 1, 10, tzinfo=UTC)
 numbers = itertools.count()
@@ -51,3 +51,25 @@ def make_run(**changes: Any) -> RunRecord:
 def make_running(**changes: Any) -> RunRecord:
     nothing = {"ended": None, "exit_code": None, "duration": None, "cpu": None, "memory_peak": None}
     return make_run(**(nothing | {"status": "running"} | changes))
+
+
+def make_outbound(**changes: Any) -> OutboundRecord:
+    """A letter that was caught, with an id of its own."""
+    identifier = uuid.UUID(int=(0x01980A3C0000 + next(numbers)) << 80 | 7 << 76 | 2 << 62)
+    mapping: dict[str, Any] = {
+        "version": 1,
+        "kind": "outbound",
+        "id": str(identifier),
+        "host": "here",
+        "environment": "staging",
+        "at": START.isoformat(),
+        "task": "try",
+        "run": None,
+        "means": "mail",
+        "to": ["anna@example.org"],
+        "subject": "try failed on here: exit 3",
+        "text": "The task try failed on here.\n",
+    }
+    record = parse_record(mapping | changes)
+    assert isinstance(record, OutboundRecord)
+    return record

@@ -7,7 +7,19 @@ from typing import Any
 
 import pytest
 
-from rota.core.record import BadRecord, DeployRecord, RunRecord, as_mapping, parse_record, storable
+from rota.core.record import (
+    KINDS,
+    MAX_MESSAGE,
+    BadRecord,
+    DeployRecord,
+    OutboundRecord,
+    RunRecord,
+    as_mapping,
+    fitting,
+    parse_record,
+    storable,
+)
+from rota.core.secrecy import public_part
 from rota.core.status import Status
 
 RUN: dict[str, Any] = {
@@ -66,11 +78,26 @@ DEPLOY: dict[str, Any] = {
     "previous": "",
 }
 
+OUTBOUND: dict[str, Any] = {
+    "version": 1,
+    "kind": "outbound",
+    "id": "01980a3c-5b7e-7c31-9a52-1f0d3c2b4a61",
+    "host": "staging",
+    "environment": "staging",
+    "at": "2025-07-14T01:10:00.031415Z",
+    "task": "compress_old_logs",
+    "run": "01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59",
+    "means": "mail",
+    "to": ["anna@example.org", "ben@example.org"],
+    "subject": "[staging] compress_old_logs failed on staging: exit 3",
+    "text": "The task compress_old_logs failed on staging.\n",
+}
+RECORDS = {"run": RUN, "deploy": DEPLOY, "outbound": OUTBOUND}
 
 NESTED: object = functools.reduce(lambda inner, _: [inner], range(5_000), 0)
 
 
-@pytest.mark.parametrize("mapping", [RUN, DEPLOY], ids=["run", "deploy"])
+@pytest.mark.parametrize("mapping", RECORDS.values(), ids=RECORDS)
 def test_a_record_read_and_written_is_the_same_record(mapping: dict[str, Any]) -> None:
     record = parse_record(mapping)
     assert as_mapping(record) == mapping
@@ -80,6 +107,8 @@ def test_a_record_read_and_written_is_the_same_record(mapping: dict[str, Any]) -
 def test_the_kind_decides_which_record_it_is() -> None:
     assert isinstance(parse_record(RUN), RunRecord)
     assert isinstance(parse_record(DEPLOY), DeployRecord)
+    assert isinstance(parse_record(OUTBOUND), OutboundRecord)
+    assert set(KINDS.values()) == set(RECORDS)
 
 
 def test_a_key_of_a_newer_agent_is_ignored() -> None:
@@ -102,7 +131,7 @@ def test_a_running_run_has_no_end() -> None:
     ("key", "value", "right"),
     [
         ("version", 2, "understands 1"),
-        ("kind", "dream", "'run' or 'deploy'"),
+        ("kind", "dream", "one of run, deploy, outbound"),
         ("id", "7", "a UUID"),
         ("id", "c2f8a1a6-4a54-4b5c-8b3a-0f8f3f1f2a10", "version 7"),
         ("host", " ", "a name"),
@@ -148,6 +177,79 @@ def test_a_wrong_value_is_refused_with_what_would_be_right(key: str, value: obje
     assert right in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "right"),
+    [
+        ("run", "7", "a UUID"),
+        ("task", "Compress-Logs", "lower-case word"),
+        ("task", None, "text"),
+        ("means", "", "lower-case word"),
+        ("means", "carrier pigeon", "lower-case word"),
+        ("to", [], "a list of 1 to 1000 receivers"),
+        ("to", "anna@example.org", "a list of 1 to 1000 receivers"),
+        ("to", ["anna@example.org"] * 1001, "a list of 1 to 1000 receivers"),
+        ("to", ["anna@example.org", " "], "'to[1]' must be a name, an address or a URL, on one line"),
+        ("to", ["anna@example.org\n"], "on one line"),
+        ("to", ["anna\u2028ben"], "on one line"),
+        ("to", [7], "on one line"),
+        ("subject", "x" * 2001, "2000 bytes"),
+        ("text", "x" * (MAX_MESSAGE + 1), f"{MAX_MESSAGE} bytes"),
+    ],
+)
+def test_a_wrong_value_of_what_was_caught_is_refused(key: str, value: object, right: str) -> None:
+    with pytest.raises(BadRecord) as caught:
+        parse_record(OUTBOUND | {key: value})
+    assert right in str(caught.value)
+
+
+def test_what_was_caught_may_speak_of_no_task_and_no_run() -> None:
+    record = parse_record(OUTBOUND | {"task": "", "run": None})
+    assert isinstance(record, OutboundRecord)
+    assert (record.task, record.run) == ("", None)
+
+
+SECRET = "2hQ9-open-sesame"
+
+
+@pytest.mark.parametrize(
+    ("receiver", "shown"),
+    [
+        ("anna@example.org", "anna@example.org"),
+        ("chat", "chat"),
+        (f"https://hooks.example.org/{SECRET}/in", "https://hooks.example.org"),
+        (f"https://hooks.example.org:8443?token={SECRET}", "https://hooks.example.org:8443"),
+        (f"FTP://partner:{SECRET}@files.example.org/in", "FTP://files.example.org"),
+        (f"sftp://{SECRET}@[2001:db8::1]:22/in", "sftp://[2001:db8::1]:22"),
+        (f"ftp://partner:pass/{SECRET}@files.example.org/in", "ftp://..."),
+        (f"ftp://partner:12/{SECRET}@files.example.org/in", "ftp://..."),
+        (f"slack://{SECRET}/B1/C1", "slack://..."),
+        (f"tgram://{SECRET}", "tgram://..."),
+    ],
+)
+def test_no_record_holds_what_is_secret_in_a_url(receiver: str, shown: str) -> None:
+    assert public_part(receiver) == shown
+    said = f"cannot reach {receiver}"
+    record = parse_record(OUTBOUND | {"to": [receiver]})
+    assert isinstance(record, OutboundRecord)
+    assert record.to == (shown,)
+    assert SECRET not in json.dumps(as_mapping(record)), said
+
+
+def test_a_password_in_a_url_is_masked_in_subject_and_text() -> None:
+    said = f"lftp: ftp://partner:{SECRET}@files.example.org/in refuses; see https://x.example/runs/1"
+    record = parse_record(OUTBOUND | {"subject": said, "text": f"{said}\n{said}"})
+    assert isinstance(record, OutboundRecord)
+    assert record.subject == said.replace(SECRET, "*")
+    assert SECRET not in record.text
+
+
+@pytest.mark.parametrize("text", ["", "short", "é" * 20, "a\0b\udc80", "x" * 19])
+def test_a_text_is_cut_visibly_to_what_a_record_holds(text: str) -> None:
+    cut = fitting(text, 20)
+    assert len(cut.encode()) <= 20
+    assert cut == storable(text) or cut.endswith(" […]")
+
+
 def test_a_record_from_more_than_a_day_ahead_of_its_receiver_is_refused() -> None:
     started = datetime(2025, 7, 14, 1, 10, tzinfo=UTC)
     assert parse_record(RUN, received=started - timedelta(hours=23))
@@ -155,7 +257,7 @@ def test_a_record_from_more_than_a_day_ahead_of_its_receiver_is_refused() -> Non
         parse_record(RUN, received=started - timedelta(hours=25))
 
 
-@pytest.mark.parametrize("mapping", [RUN, DEPLOY], ids=["run", "deploy"])
+@pytest.mark.parametrize("mapping", RECORDS.values(), ids=RECORDS)
 def test_a_missing_key_is_named(mapping: dict[str, Any]) -> None:
     for key in mapping.keys() - {"output"} - LATER_KEYS:
         with pytest.raises(BadRecord, match=f"'{key}' is missing"):

@@ -18,6 +18,7 @@ from rota.adapters.spool import spool_of
 from rota.core import places
 from rota.core.identifier import began_at, first_identifier
 from rota.core.retention import GIB, Keep, Worth, parse_keep, too_many, too_old
+from tests.agent.records import make_outbound
 from tests.agent.test_history import run_at
 
 NOW = datetime.now(UTC)
@@ -168,6 +169,18 @@ def test_failures_and_the_latest_good_run_outlive_routine_successes(host: Host) 
     host.end(120, dry_run=True)
     done = host.reconcile()
     assert (host.kept(), done.removed, done.discarded, done.left) == (kept, 4, 0, 0)
+
+
+def test_what_was_caught_goes_like_a_routine_success(host: Host) -> None:
+    for days in (300, 89):
+        record = make_outbound(id=identifier(days))
+        host.spool.store(record)
+        host.spool.acknowledge(str(record.id))
+    unsent = make_outbound(id=identifier(299))
+    host.spool.store(unsent)
+    host.reconcile()
+    assert host.spool.names("sent") == [identifier(89)]
+    assert host.spool.names("done") == [str(unsent.id)]
 
 
 @pytest.mark.parametrize("has_diary", [True, False])

@@ -20,7 +20,7 @@ from rota.adapters.diary import Diary, DiaryBusy, DiaryRefused, DiaryUnreachable
 from rota.adapters.shipping import ship
 from rota.adapters.spool import Spool
 from rota.core.record import as_mapping
-from tests.agent.records import make_run, make_running
+from tests.agent.records import make_outbound, make_run, make_running
 from tests.authority import issue
 
 NOW = datetime(2025, 7, 14, 12, tzinfo=UTC)
@@ -172,6 +172,15 @@ def test_a_quarantined_record_is_kept_aside_with_the_reason(spool: Spool, receiv
     receiver.answer = lambda _: (200, {}, results)
     assert send(spool, receiver).quarantined == 1
     assert (spool.folder / "quarantine" / f"{record.id}.reason").read_text() == "no such host\n"
+
+
+def test_what_was_caught_is_shipped_in_order_with_runs(spool: Spool, receiver: Receiver) -> None:
+    made = [make_run(), make_outbound(), make_run(), make_outbound()]
+    for record in reversed(made):
+        spool.store(record)
+    assert send(spool, receiver).acknowledged == 4
+    assert [each["id"] for each in receiver.received] == [str(record.id) for record in made]
+    assert spool.names("sent") == [str(record.id) for record in made]
 
 
 def test_a_diary_s_wish_to_wait_is_remembered_and_respected(spool: Spool, receiver: Receiver) -> None:

@@ -26,7 +26,7 @@ from rota.core.places import Places, under
 from rota.core.plan import Plan, Planned
 from rota.core.record import RunRecord
 from rota.runner import make_identifier
-from tests.agent.records import make_run, make_running
+from tests.agent.records import make_outbound, make_run, make_running
 from tests.agent.waiting import wait_until
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -320,6 +320,18 @@ def test_a_run_tells_its_slot_who_asked_and_what_changed_since_the_last_good_one
         assert words in shown
     assert "rows 1204 → 0, output +1 -0 lines" in shown
     assert shown.endswith("\ncannot go on\n")
+
+
+def test_what_was_caught_is_shown_and_is_no_run(rota: Rota, spool: Spool) -> None:
+    caught = make_outbound(to=["anna@example.org", "ben@example.org"])
+    spool.store(caught)
+    shown = rota("show", str(caught.id))
+    assert "to          anna@example.org, ben@example.org\n" in shown
+    assert shown.endswith("\n\nThe task try failed on here.\n\n")
+    assert json.loads(rota("show", str(caught.id), "--json"))["kind"] == "outbound"
+    assert str(caught.id)[-8:] not in rota("runs")
+    with pytest.raises(RotaError, match="is of the kind outbound; only runs can be compared"):
+        rota("diff", str(caught.id))
 
 
 def test_a_task_that_never_ran_has_no_run_to_show(rota: Rota) -> None:

@@ -9,7 +9,7 @@ from tests.browser.conftest import EMAIL, PASSWORD, SCREENSHOTS, OpenPage
 
 pytestmark = pytest.mark.browser
 
-PAGES = {"overview": "/", "runs": "/runs/", "hosts": "/hosts/", "releases": "/releases/"}
+PAGES = {"overview": "/", "runs": "/runs/", "hosts": "/hosts/", "releases": "/releases/", "outbox": "/outbox/"}
 VIEWS = {"wide": (1440, 900), "laptop": (1366, 768), "phone": (360, 740)}
 
 
@@ -22,6 +22,15 @@ def open_first_failure(page: Page) -> None:
     page.goto("/runs/?status=failed")
     page.locator("tbody th a").first.click()
     page.wait_for_url("**/runs/*/")
+
+
+def open_first_letter(page: Page) -> None:
+    page.goto("/outbox/")
+    page.locator("tbody th a").first.click()
+    page.wait_for_url("**/outbox/*/")
+
+
+OPENERS = {"run": open_first_failure, "letter": open_first_letter}
 
 
 def test_a_reader_logs_in_by_keyboard_alone_and_reaches_a_run(open_page: OpenPage) -> None:
@@ -71,6 +80,22 @@ def test_a_failure_is_read_and_handled(open_page: OpenPage) -> None:
     expect(page.locator(f'a[href="{address}"]')).to_have_count(0)
 
 
+def test_what_would_have_been_sent_leads_to_its_run_and_back(open_page: OpenPage) -> None:
+    page = open_page("/", script=False)
+    page.get_by_role("link", name="Outbox").click()
+    page.get_by_label("Means").select_option("mail")
+    page.get_by_label("Host").select_option("staging")
+    page.get_by_role("button", name="Show").click()
+    assert set(page.locator("tbody td:first-child").all_inner_texts()) == {"mail"}
+    page.locator("tbody th a").first.click()
+    expect(page.get_by_text("anna@example.org")).to_be_visible()
+    subject = page.get_by_role("heading", level=1).inner_text()
+    page.locator(".record a code").click()
+    page.wait_for_url("**/runs/*/")
+    page.get_by_role("link", name=subject).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(subject)
+
+
 def test_a_line_of_the_output_has_an_address_and_is_marked(open_page: OpenPage) -> None:
     page = open_page()
     open_first_failure(page)
@@ -87,7 +112,8 @@ def test_no_page_loads_anything_it_may_not(open_page: OpenPage) -> None:
     page.on("response", lambda response: complaints.append(response.url) if response.status >= 400 else None)
     for path in PAGES.values():
         page.goto(path)
-    open_first_failure(page)
+    for opener in OPENERS.values():
+        opener(page)
     assert complaints == []
 
 
@@ -99,8 +125,9 @@ def test_no_page_scrolls_sideways(open_page: OpenPage, width: int) -> None:
     for path in PAGES.values():
         page.goto(path)
         assert overflow(page) <= 0, path
-    open_first_failure(page)
-    assert overflow(page) <= 0
+    for name, opener in OPENERS.items():
+        opener(page)
+        assert overflow(page) <= 0, name
 
 
 def test_the_overview_fits_the_screen_of_a_laptop(open_page: OpenPage) -> None:
@@ -147,8 +174,9 @@ def test_every_page_is_pictured(open_page: OpenPage, view: str, dark: bool) -> N
     for name, path in PAGES.items():
         page.goto(path)
         picture(name)
-    open_first_failure(page)
-    picture("run")
+    for name, opener in OPENERS.items():
+        opener(page)
+        picture(name)
     background = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     brightness = sum(int(part) for part in background.removeprefix("rgb(").removesuffix(")").split(","))
     assert (brightness < 200) is dark
@@ -186,8 +214,9 @@ def test_every_text_has_the_contrast_of_wcag_aa(open_page: OpenPage, dark: bool)
     for path in PAGES.values():
         page.goto(path)
         assert page.evaluate(CONTRAST) == [], path
-    open_first_failure(page)
-    assert page.evaluate(CONTRAST) == []
+    for name, opener in OPENERS.items():
+        opener(page)
+        assert page.evaluate(CONTRAST) == [], name
 
 
 def test_paper_carries_the_record_and_leaves_the_controls_out(open_page: OpenPage) -> None:

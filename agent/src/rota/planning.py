@@ -19,7 +19,7 @@ from rota.adapters.pauses import Pauses
 from rota.adapters.plans import Look, Plans
 from rota.adapters.reconciling import Boot, read_boot, read_record
 from rota.adapters.requests import Asked, Requests
-from rota.adapters.spool import Record, Spool, spool_of
+from rota.adapters.spool import Spool, spool_of
 from rota.adapters.standings import Standings
 from rota.core.accounting import (
     LATE,
@@ -40,7 +40,7 @@ from rota.core.history import Standing, usual_values
 from rota.core.pause import Pause
 from rota.core.places import Places
 from rota.core.plan import HORIZON, MOST, BadPlan, Plan, Planned
-from rota.core.record import MAX_TEXT, RunRecord
+from rota.core.record import MAX_TEXT, Record, RunRecord
 from rota.core.schedule import Schedule, schedule_of, shifts_in
 from rota.core.status import Status, Trigger
 from rota.core.task import CatchUp, Task

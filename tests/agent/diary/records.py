@@ -77,3 +77,22 @@ def deploy(**changes: Any) -> dict[str, Any]:
         "previous": "20250228T120000Z-0123456789ab",
     }
     return record | changes
+
+
+def caught(**changes: Any) -> dict[str, Any]:
+    """A letter that a host did not send."""
+    record: dict[str, Any] = {
+        "version": 1,
+        "kind": "outbound",
+        "id": identifier(),
+        "host": "production",
+        "environment": "production",
+        "at": "2025-03-01T10:00:00.000000Z",
+        "task": "send_reports",
+        "run": None,
+        "means": "mail",
+        "to": ["anna@example.org", "ben@example.org"],
+        "subject": "send_reports failed on staging: exit 3",
+        "text": "The task send_reports failed on staging.\n",
+    }
+    return record | changes

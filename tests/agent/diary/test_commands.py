@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from rota.diary.configuration import Administrator, Configuration, Database
-from rota.diary.models import Deploy, Host, Person, Quarantine, Run, Token
+from rota.diary.models import Deploy, Host, Outbound, Person, Quarantine, Run, Token
 
 SOURCES = Path(__file__).resolve().parents[3] / "agent" / "src"
 HOST = """
@@ -102,8 +102,10 @@ def test_an_administrator_made_before_the_password_was_known_gets_it_later(
 
 
 def test_seeding_fills_the_diary_but_never_productions(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    said("seed", "--runs=80")
-    assert (Run.objects.count(), Deploy.objects.count(), Quarantine.objects.count()) == (80, 24, 0)
+    said("seed", "--runs=400")
+    assert (Run.objects.count(), Deploy.objects.count(), Quarantine.objects.count()) == (400, 24, 0)
+    failures = Run.objects.filter(status__in=["failed", "lost"], host__name__in=["staging", "development"])
+    assert Outbound.objects.count() == failures.count() > 0
     production = replace(settings.CONFIGURATION, environment="production")
     monkeypatch.setattr(settings, "CONFIGURATION", production)
     with pytest.raises(CommandError, match="production"):

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rota.diary import ingest
-from rota.diary.models import Deploy, Host, Item, Output, Quarantine, Run, Token
+from rota.diary.models import Deploy, Host, Item, Outbound, Output, Quarantine, Run, Token
 from tests.agent.diary.conftest import TOKEN, Shipper
-from tests.agent.diary.records import deploy, failed, identifier, run, running
+from tests.agent.diary.records import caught, deploy, failed, identifier, run, running
 
 
 def fates(results: list[dict[str, Any]]) -> list[str]:
@@ -22,7 +22,7 @@ def fates(results: list[dict[str, Any]]) -> list[str]:
 
 
 def everything() -> list[Any]:
-    tables = (Run, Output, Item, Deploy, Quarantine)
+    tables = (Run, Output, Item, Deploy, Outbound, Quarantine)
     return [list(table.objects.order_by("pk").values()) for table in tables]
 
 
@@ -42,11 +42,26 @@ def test_a_deploy_is_kept(production: Shipper) -> None:
 
 
 def test_the_same_batch_twice_changes_nothing(production: Shipper) -> None:
-    batch = [run(), failed(), running(), deploy(), {"id": "broken"}]
+    batch = [run(), failed(), running(), deploy(), caught(), {"id": "broken"}]
     production.ship(*batch)
     before = everything()
-    assert fates(production.ship(*batch)) == ["unchanged"] * 4 + ["quarantined"]
+    assert fates(production.ship(*batch)) == ["unchanged"] * 5 + ["quarantined"]
     assert everything() == before
+
+
+def test_what_was_caught_is_kept(production: Shipper) -> None:
+    ran = failed()
+    record = caught(run=ran["id"])
+    assert fates(production.ship(record, ran)) == ["accepted", "accepted"]
+    kept = Outbound.objects.get(pk=record["id"])
+    assert (kept.means, kept.task, str(kept.run), kept.receivers) == ("mail", "send_reports", ran["id"], record["to"])
+    assert (kept.subject, kept.text) == (record["subject"], record["text"])
+
+
+def test_records_of_several_kinds_may_have_the_same_id(production: Shipper) -> None:
+    same = identifier()
+    assert fates(production.ship(run(id=same), deploy(id=same), caught(id=same))) == ["accepted"] * 3
+    assert [table.objects.count() for table in (Run, Deploy, Outbound)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
@@ -102,6 +117,9 @@ def test_a_suspicious_success_needs_analysis_and_an_attempt_that_another_follows
         (run(output="lone \ud800 surrogate"), "surrogate"),
         (run(counts={"n": "many"}), "'n' is 'many'"),
         (deploy(action="explode"), "'action' is 'explode'"),
+        (caught(host="staging"), "token"),
+        (caught(environment="staging"), "'environment' is 'staging'"),
+        (caught(to=[]), "'to' must be a list"),
     ],
     ids=repr,
 )
@@ -240,7 +258,11 @@ values = st.recursive(
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-@given(key=st.sampled_from(sorted({**run(), **deploy()})), value=values, kind=st.sampled_from([run, deploy]))
+@given(
+    key=st.sampled_from(sorted({**run(), **deploy(), **caught()})),
+    value=values,
+    kind=st.sampled_from([run, deploy, caught]),
+)
 def test_whatever_a_record_says_it_gets_an_answer(production: Shipper, key: str, value: Any, kind: Any) -> None:
     body = json.dumps({"version": 1, "records": [kind() | {key: value}, run()]}).encode()
     response = production.post(body, token=TOKEN)

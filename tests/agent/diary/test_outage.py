@@ -17,7 +17,7 @@ from rota.adapters.diary import Diary, DiaryUnreachable, Verdict
 from rota.adapters.shipping import ship
 from rota.adapters.spool import Spool
 from rota.core.identifier import first_identifier
-from rota.core.record import DeployRecord, RunRecord, as_mapping
+from rota.core.record import Record, as_mapping
 from tests.agent.diary.test_commands import SOURCES
 from tests.agent.neighbours import free_port
 from tests.agent.records import START, make_run
@@ -33,7 +33,7 @@ class Faltering(Diary):
 
     sent: list[int] = field(default_factory=list)
 
-    def send(self, records: Sequence[RunRecord | DeployRecord]) -> dict[str, Verdict]:
+    def send(self, records: Sequence[Record]) -> dict[str, Verdict]:
         self.sent.append(len(records))
         answers = super().send(records)
         if len(self.sent) == 2:

@@ -19,12 +19,12 @@ from django.utils.html import escape
 from rota.core import status as words
 from rota.diary import models
 from rota.diary.login import MOST_PER_ADDRESS, MOST_PER_EMAIL, MOST_PER_PAIR
-from rota.diary.models import Deploy, Host, LoginFailure, Person, Review, Run
+from rota.diary.models import Deploy, Host, LoginFailure, Outbound, Person, Review, Run
 from rota.diary.paging import PAGE
 from tests.agent.diary.conftest import PASSWORD, Cast, Shipper, visitor
-from tests.agent.diary.records import deploy, failed, run, running
+from tests.agent.diary.records import caught, deploy, failed, run, running
 
-PAGES = ("/", "/runs/", "/hosts/", "/releases/")
+PAGES = ("/", "/runs/", "/hosts/", "/releases/", "/outbox/")
 OPEN = ("/login/", "/healthz", "/static/diary/diary.css")
 
 
@@ -72,7 +72,7 @@ def test_no_page_allows_inline_script_frames_or_other_sites(cast: Cast, address:
 
 @pytest.mark.parametrize("address", [*PAGES, "/login/"])
 def test_no_page_carries_inline_style_or_script(cast: Cast, production: Shipper, address: str) -> None:
-    production.ship(run(), failed(), running(), deploy())
+    production.ship(run(), failed(), running(), deploy(), caught())
     page = text_of(cast.stranger if address == "/login/" else cast.reviewer, address)
     assert "<script" not in page
     assert "<style" not in page
@@ -258,16 +258,26 @@ def test_a_run_page_shows_the_whole_record(cast: Cast, production: Shipper) -> N
 
 
 def test_whatever_a_host_sends_is_shown_as_text(cast: Cast, production: Shipper) -> None:
-    evil = "<script>alert('x')</script>"
+    evil, sent = "\"><script>alert('x')</script>", str(uuid.UUID(int=7 << 76 | 2 << 62))
     identifier = production.ship(
-        failed(reason=evil, release=evil, items=[{"name": evil, "outcome": evil, "message": evil}], counts={evil: 1}),
+        failed(
+            reason=evil,
+            release=evil,
+            items=[{"name": evil, "outcome": evil, "message": evil}],
+            counts={evil: 1},
+        ),
+        run(),
+        caught(id=sent, subject=evil, text=evil, to=[evil]),
         deploy(ref=evil, who=evil, reason=evil),
         {"id": evil},
     )[0]["id"]
-    for address in (*PAGES, reverse("run", args=[identifier]), f"/runs/?text={evil}"):
+    doubtful = reverse("run", args=[Run.objects.get(status="succeeded").pk])
+    own = [reverse("run", args=[identifier]), doubtful, reverse("caught", args=[sent])]
+    for address in (*PAGES, *own, f"/runs/?text={evil}", f"/outbox/?text={evil}"):
         page = text_of(cast.reviewer, address)
         assert "<script" not in page
         assert escape("alert('x')") in page or "alert" not in page
+        assert "&amp;lt;" not in page, "escaped twice"
 
 
 def test_a_run_knows_the_runs_of_its_task_before_and_after_it(cast: Cast, production: Shipper) -> None:
@@ -345,19 +355,21 @@ def test_no_page_breaks_at_the_edge_of_the_calendar(
     cast: Cast, production: Shipper, monkeypatch: pytest.MonkeyPatch, zone: str
 ) -> None:
     identifier = production.ship(failed())[0]["id"]
-    production.ship(deploy())
+    sent = production.ship(deploy(), caught())[1]["id"]
     for edge in (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)):
         Run.objects.update(started=edge, ended=edge, slot=edge)
         Deploy.objects.update(started=edge, ended=edge)
+        Outbound.objects.update(at=edge)
         with timezone.override(zone):
-            for address in (*PAGES, reverse("run", args=[identifier])):
+            for address in (*PAGES, reverse("run", args=[identifier]), reverse("caught", args=[sent])):
                 text_of(cast.viewer, address)
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00"])
 def test_an_address_at_the_edge_of_the_calendar_is_read_as_no_page(cast: Cast, moment: str) -> None:
     for direction in ("before", "after"):
-        text_of(cast.viewer, "/runs/?" + urlencode({direction: f"{moment}~{uuid.uuid4()}"}))
+        for address in ("/runs/", "/outbox/"):
+            text_of(cast.viewer, f"{address}?{urlencode({direction: f'{moment}~{uuid.uuid4()}'})}")
 
 
 @pytest.mark.parametrize("name", ["Environment", "Status", "Trigger", "DeployAction", "DeployStatus"])
@@ -392,7 +404,10 @@ def test_every_page_says_where_it_is_unless_it_is_production(
         assert ("not production" in text_of(client, address)) is (environment == "staging")
 
 
-@pytest.mark.parametrize("address", [*PAGES, "/runs/?text=x&status=failed&host=production", "run"])
+@pytest.mark.parametrize(
+    "address",
+    [*PAGES, "/runs/?text=x&status=failed&host=production", "/outbox/?text=x&means=mail&host=production", "run"],
+)
 def test_a_page_costs_the_same_handful_of_queries_however_much_there_is(
     cast: Cast, production: Shipper, address: str, django_assert_max_num_queries: Any
 ) -> None:
@@ -402,8 +417,9 @@ def test_a_page_costs_the_same_handful_of_queries_however_much_there_is(
             text_of(client, target)
         return len(queries)
 
-    production.ship(failed(started=at(0)), running(), deploy())
+    production.ship(failed(started=at(0)), running(), deploy(), caught())
     few = counted(cast.reviewer)
+    production.ship(*(caught(at=at(n), run=str(Run.objects.order_by("started")[0].pk)) for n in range(40)))
     production.ship(*(failed(task=f"task_{n}", started=at(n)) for n in range(60)), *(deploy() for _ in range(40)))
     production.ship(*(running(task=f"task_{n}", started=at(n)) for n in range(60)))
     Host.objects.bulk_create(Host(name=f"host-{n}") for n in range(20))

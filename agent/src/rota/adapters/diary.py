@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rota.core.errors import RotaError
-from rota.core.record import MAX_BYTES, DeployRecord, RunRecord, as_mapping
+from rota.core.record import MAX_BYTES, Record, as_mapping
 
 LONGEST_WAIT = 3600.0
 DEFAULT_WAIT = 30.0
@@ -54,7 +54,7 @@ class Diary:
     certificate: Path | None = None
     timeout: float = 30.0
 
-    def send(self, records: Sequence[RunRecord | DeployRecord]) -> dict[str, Verdict]:
+    def send(self, records: Sequence[Record]) -> dict[str, Verdict]:
         """Hand over these records. Raises DiaryUnreachable, DiaryRefused, DiaryBusy, TooLarge."""
         try:
             with urllib.request.urlopen(  # noqa: S310 - the catalogue admits https, and http to this host
@@ -90,7 +90,7 @@ class Diary:
         return context
 
 
-def encode(records: Sequence[RunRecord | DeployRecord]) -> bytes:
+def encode(records: Sequence[Record]) -> bytes:
     return json.dumps({"version": 1, "records": [as_mapping(record) for record in records]}).encode()
 
 

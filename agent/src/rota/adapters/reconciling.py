@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rota.adapters.retaining import Retainer
-from rota.adapters.spool import MAX_RECORD, Record, Spool, UnsafeFile, decode, is_over, read_plain, spool_of
+from rota.adapters.spool import MAX_RECORD, Spool, UnsafeFile, decode, is_over, read_plain, spool_of
 from rota.adapters.standings import Standings
 from rota.core.places import Places
-from rota.core.record import BadRecord, RunRecord
+from rota.core.record import BadRecord, Record, RunRecord
 from rota.core.retention import Keep
 from rota.core.status import Status
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rota.adapters.diary import LONGEST_WAIT, Diary, DiaryBusy, TooLarge, Verdict, encode
-from rota.adapters.spool import Record, Spool, UnsafeFile, is_over, replace_through, shippable
-from rota.core.record import MAX_BYTES, MAX_RECORDS, BadRecord, RunRecord
+from rota.adapters.spool import Spool, UnsafeFile, is_over, replace_through, shippable
+from rota.core.record import MAX_BYTES, MAX_RECORDS, BadRecord, Record, RunRecord
 
 BATCH_BYTES = MAX_BYTES - 64 * 1024
 

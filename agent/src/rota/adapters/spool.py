@@ -1,4 +1,4 @@
-"""The spool: run records as files, from the start of a run until long after the diary has acknowledged it."""
+"""The spool: records as files, of a run from its start until long after the diary has acknowledged it."""
 
 import fcntl
 import json
@@ -14,7 +14,7 @@ from typing import BinaryIO
 from rota.core.errors import RotaError
 from rota.core.identifier import first_identifier
 from rota.core.places import SPOOL_FOLDERS, Places
-from rota.core.record import KEEP_BYTES, BadRecord, DeployRecord, RunRecord, as_mapping, parse_record, storable
+from rota.core.record import KEEP_BYTES, BadRecord, Record, RunRecord, as_mapping, parse_record, storable
 from rota.core.status import Status
 
 MAX_RECORD = 4 * 1024 * 1024
@@ -23,8 +23,6 @@ FOLDER_MODE = 0o3753
 OPEN_FOLDERS = ("tmp", "running", "done", "output")
 LONGEST_NAME = 200
 """Of a record's file, so that its reason and its copy in tmp/ can be named after it."""
-
-Record = RunRecord | DeployRecord
 
 
 class SpoolUnreadable(RotaError):
@@ -134,7 +132,7 @@ class Spool:
         }
 
     def find(self, part: str) -> Record:
-        """The one run or deploy whose id begins, or ends, like this. Raises NoSuchRun."""
+        """The one record whose id begins, or ends, like this. Raises NoSuchRun."""
         found = self.named_like(part)
         if len(found) != 1:
             raise NoSuchRun(f"{part!r}; " + (f"{len(found)} begin or end like that" if found else "see rota runs"))

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from rota import units
-from rota.adapters.spool import NoSuchRun, Record, Spool, SpoolUnreadable, spool_of
+from rota.adapters.spool import NoSuchRun, Spool, SpoolUnreadable, spool_of
 from rota.catalogue import BadConfiguration, discover, examine, load
 from rota.core import places as layout
 from rota.core.catalogue import Catalogue
 from rota.core.errors import RotaError
 from rota.core.places import Places
-from rota.core.record import TASK_NAME
+from rota.core.record import TASK_NAME, Record
 from rota.runner import try_lock
 
 PACKAGE = Path(__file__).resolve().parent.parent

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rota import starting
 from rota.adapters.comparing import find_hunks
-from rota.adapters.spool import Record, Spool
+from rota.adapters.spool import Spool
 from rota.cli import following
 from rota.cli.finding import find_catalogue, find_places, find_run, find_spool
 from rota.cli.parsing import command, how_many, moment_or_age, pattern
@@ -21,7 +21,7 @@ from rota.core.nearest import nearest
 from rota.core.normalising import normalise
 from rota.core.places import Places
 from rota.core.quantities import show_duration, show_size
-from rota.core.record import Item, RunRecord, as_mapping
+from rota.core.record import KINDS, Item, Record, RunRecord, as_mapping
 from rota.core.status import Status, Trigger
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def show_run(options: argparse.Namespace) -> int:
     spool = find_spool(places)
     record = find_run(spool, options.run)
     if not isinstance(record, RunRecord):
-        show_deploy(record, options)
+        show_other(record, options)
         return 0
     if options.json:
         print_json(as_mapping(replace(record, output=spool.output(record))))
@@ -167,14 +167,18 @@ def show_run(options: argparse.Namespace) -> int:
     return starting.exit_code(record) if options.follow else 0
 
 
-def show_deploy(record: Record, options: argparse.Namespace) -> None:
+def show_other(record: Record, options: argparse.Namespace) -> None:
+    """A deploy, or what was caught: its values, and a text below them."""
     mapping = as_mapping(record)
     if options.json:
         print_json(mapping)
         return
+    text = mapping.pop("text", "")
     for key, value in mapping.items():
         if key not in ("version", "kind") and value not in (None, ""):
-            print(f"{key:12}{value}")
+            print(f"{key:12}{', '.join(value) if isinstance(value, list) else value}")
+    if text:
+        print(f"\n{text}")
 
 
 def described(run: RunRecord, spool: Spool, now: datetime) -> Iterator[str]:
@@ -329,7 +333,7 @@ def diff_runs(options: argparse.Namespace) -> None:
 
 def require_run(record: Record, word: str) -> RunRecord:
     if not isinstance(record, RunRecord):
-        raise NothingToCompare(f"{word!r} is a deploy; only runs can be compared")
+        raise NothingToCompare(f"{word!r} is of the kind {KINDS[type(record)]}; only runs can be compared")
     return record
 
 

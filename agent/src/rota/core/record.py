@@ -1,4 +1,4 @@
-"""A run's or a deploy's record as a value, read strictly from the mapping in a spool file or an ingest request."""
+"""The record of a run, a deploy or a caught letter as a value, read strictly from a spool file or an ingest request."""
 
 import re
 import reprlib
@@ -11,6 +11,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from rota.core.errors import RotaError
+from rota.core.secrecy import public_part, without_passwords
 from rota.core.status import DeployAction, DeployStatus, Environment, Status, Trigger
 
 VERSION = 1
@@ -23,6 +24,9 @@ MAX_TEXT = 2_000
 MAX_NAME = 255
 MAX_COUNT_NAME = 100
 MAX_PARAMETERS = 100
+MAX_RECEIVERS = 1_000
+MAX_MESSAGE = 64 * 1024
+"""Of a letter's text, in bytes of UTF-8."""
 MAX_SECONDS = 1e10
 MAX_RECORDS = 500
 """How many records one request to the diary may hold."""
@@ -32,6 +36,7 @@ EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo
 MAX_AHEAD = timedelta(days=1)
 """How far a record's times may lie ahead of the clock of who receives it."""
 TASK_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+MEANS = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 Choice = TypeVar("Choice", bound=StrEnum)
 ParameterValue = str | float | bool | list[str]
@@ -116,7 +121,38 @@ class DeployRecord:
     previous: str
 
 
-def parse_record(mapping: object, *, received: datetime | None = None) -> RunRecord | DeployRecord:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundRecord:
+    """Something that would have left the estate, and was caught on its host.
+
+    `means` is how: `mail`, `channel`, `heartbeat`, or a pack's own, such as `ftp`. `to` are mail addresses or names; of
+    a URL only what is no secret stays, and no password in `subject` or `text`. `task` and `run` are what it speaks of:
+    empty and None where that is none, or several.
+    """
+
+    id: UUID
+    host: str
+    environment: Environment
+    at: datetime
+    task: str
+    run: UUID | None
+    means: str
+    to: tuple[str, ...]
+    subject: str
+    text: str
+
+    def __post_init__(self) -> None:
+        """By construction, so that no file and no database ever holds what opens a door."""
+        object.__setattr__(self, "to", tuple(public_part(each) for each in self.to))
+        object.__setattr__(self, "subject", without_passwords(self.subject))
+        object.__setattr__(self, "text", without_passwords(self.text))
+
+
+Record = RunRecord | DeployRecord | OutboundRecord
+KINDS: Mapping[type[Record], str] = {RunRecord: "run", DeployRecord: "deploy", OutboundRecord: "outbound"}
+
+
+def parse_record(mapping: object, *, received: datetime | None = None) -> Record:
     """The record a decoded JSON value holds; with `received`, one of another host, whose clock may be wrong.
 
     Keys this version does not know are ignored: a newer agent may say more than an older diary understands.
@@ -133,14 +169,16 @@ def parse_record(mapping: object, *, received: datetime | None = None) -> RunRec
             return _run(keys)
         case "deploy":
             return _deploy(keys)
+        case "outbound":
+            return _outbound(keys)
         case other:
-            raise BadRecord(f"'kind' is {other!r}; it must be 'run' or 'deploy'")
+            raise BadRecord(f"'kind' is {other!r}; it must be one of {', '.join(KINDS.values())}")
 
 
-def as_mapping(record: RunRecord | DeployRecord) -> dict[str, object]:
+def as_mapping(record: Record) -> dict[str, object]:
     """The inverse of `parse_record`: plain values that `json` can write."""
-    kind = "run" if isinstance(record, RunRecord) else "deploy"
-    return {"version": VERSION, "kind": kind} | {f.name: _plain(getattr(record, f.name)) for f in fields(record)}
+    values = {f.name: _plain(getattr(record, f.name)) for f in fields(record)}
+    return {"version": VERSION, "kind": KINDS[type(record)]} | values
 
 
 def format_moment(moment: datetime) -> str:
@@ -151,6 +189,15 @@ def format_moment(moment: datetime) -> str:
 def storable(text: str) -> str:
     """The text with what no database or page can hold (NUL, lone surrogates) replaced by visible marks."""
     return text.replace("\0", "\N{SYMBOL FOR NULL}").encode("utf-8", "replace").decode("utf-8")
+
+
+def fitting(text: str, most: int) -> str:
+    """The text as a record may hold it: storable, and cut visibly where it has more than so many bytes of UTF-8."""
+    whole = storable(text).encode()
+    if len(whole) <= most:
+        return whole.decode()
+    mark = " […]"
+    return whole[: most - len(mark.encode())].decode("utf-8", "ignore") + mark
 
 
 def _run(keys: "_Keys") -> RunRecord:
@@ -214,6 +261,21 @@ def _deploy(keys: "_Keys") -> DeployRecord:
     )
 
 
+def _outbound(keys: "_Keys") -> OutboundRecord:
+    return OutboundRecord(
+        id=keys.identifier("id"),
+        host=keys.name("host"),
+        environment=keys.choice("environment", Environment),
+        at=keys.moment("at"),
+        task=keys.task_name("task") if keys.value("task") else keys.text("task"),
+        run=None if keys.value("run") is None else keys.identifier("run"),
+        means=keys.word("means", MEANS),
+        to=keys.receivers("to"),
+        subject=keys.text("subject"),
+        text=keys.text("text", most=MAX_MESSAGE),
+    )
+
+
 def _plain(value: object) -> object:
     if isinstance(value, datetime):
         return format_moment(value)
@@ -268,8 +330,11 @@ class _Keys:
         return value
 
     def task_name(self, key: str) -> str:
+        return self.word(key, TASK_NAME)
+
+    def word(self, key: str, pattern: re.Pattern[str]) -> str:
         value = self.text(key)
-        if not TASK_NAME.fullmatch(value):
+        if not pattern.fullmatch(value):
             raise _wrong(key, value, "a lower-case word of letters, digits and underscores")
         return value
 
@@ -359,6 +424,16 @@ class _Keys:
         keys = _Keys({f"{key}[{number}]": each for number, each in enumerate(value)})
         return tuple(keys.text(name) for name in keys.mapping)
 
+    def receivers(self, key: str) -> tuple[str, ...]:
+        value = self.value(key)
+        if not isinstance(value, list) or not 0 < len(value) <= MAX_RECEIVERS:
+            # The value is not shown, here and below: it may be a URL that is a secret.
+            raise BadRecord(f"{key!r} must be a list of 1 to {MAX_RECEIVERS} receivers")
+        for number, each in enumerate(value):
+            if not is_receiver(each):
+                raise BadRecord(f"'{key}[{number}]' must be a name, an address or a URL, on one line")
+        return tuple(value)
+
     def parameters(self, key: str) -> Mapping[str, ParameterValue]:
         value = self.mapping.get(key) or {}
         if not isinstance(value, Mapping) or len(value) > MAX_PARAMETERS:
@@ -373,6 +448,17 @@ class _Keys:
         if isinstance(value, bool):
             return value
         return self.text(key) if isinstance(value, str) else self.number(key)
+
+
+def is_receiver(value: object) -> bool:
+    """Whether this can stand in a line of its own as somebody, or something, that gets a letter."""
+    return (
+        isinstance(value, str)
+        and bool(value.strip())
+        and len(f"{value}.".splitlines()) == 1
+        and value == storable(value)
+        and len(value.encode()) <= MAX_TEXT
+    )
 
 
 def _item(key: str, value: object) -> Item:

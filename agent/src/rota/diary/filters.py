@@ -1,25 +1,28 @@
-"""What a list of runs may be narrowed to, as it stands in the page's address."""
+"""What a list of runs, or of what was caught, may be narrowed to, as it stands in the page's address."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TypeVar
 
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.http import QueryDict
 
-from rota.diary.models import ReviewState, Run
+from rota.diary.models import Outbound, ReviewState, Run
 
 UNHANDLED = (ReviewState.NEEDS_ANALYSIS, ReviewState.ONGOING)
 MOST_CHOICES = 500
 
-# Walks the index on task from name to name: as many steps as there are tasks, not as there are runs.
-TASK_NAMES = """
-WITH RECURSIVE names (task) AS (
-    SELECT min(task) FROM diary_run
+# Walks the index on a column from value to value: as many steps as there are values, not as there are rows.
+VALUES = """
+WITH RECURSIVE found (value) AS (
+    SELECT min({column}) FROM {table}
     UNION ALL
-    SELECT (SELECT min(task) FROM diary_run WHERE diary_run.task > names.task) FROM names WHERE names.task IS NOT NULL
+    SELECT (SELECT min({column}) FROM {table} WHERE {column} > found.value) FROM found WHERE found.value IS NOT NULL
 )
-SELECT task FROM names WHERE task IS NOT NULL LIMIT %s
+SELECT value FROM found WHERE value IS NOT NULL AND value <> '' LIMIT %s
 """
+
+Asked = TypeVar("Asked", "RunFilter", "OutboxFilter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +55,44 @@ class RunFilter:
         return runs.filter(contains(self.text)) if self.text else runs
 
 
-def read_filter(query: QueryDict) -> RunFilter:
-    return RunFilter(**{name: query.get(name, "").replace("\0", "").strip() for name in RunFilter.__slots__})
+@dataclass(frozen=True, slots=True)
+class OutboxFilter:
+    """The same for what was caught."""
+
+    environment: str = ""
+    host: str = ""
+    means: str = ""
+    task: str = ""
+    text: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        return self == OutboxFilter()
+
+    def apply(self, caught: "QuerySet[Outbound]") -> "QuerySet[Outbound]":
+        exact = {
+            "environment": self.environment,
+            "host__name": self.host,
+            "means": self.means,
+            "task": self.task,
+        }
+        caught = caught.filter(**{field: value for field, value in exact.items() if value})
+        if not self.text:
+            return caught
+        words = Q(subject__icontains=self.text) | Q(to__icontains=self.text) | Q(text__icontains=self.text)
+        return caught.filter(words)
+
+
+def read_filter(kind: type[Asked], query: QueryDict) -> Asked:
+    return kind(**{each.name: query.get(each.name, "").replace("\0", "").strip() for each in fields(kind)})
 
 
 def contains(text: str) -> Q:
     return Q(task__icontains=text) | Q(reason__icontains=text) | Q(output__text__icontains=text)
 
 
-def task_names() -> list[str]:
+def values_of(model: type[Model], column: str) -> list[str]:
+    """Return what stands in an indexed column of a table of ours, each value once; the empty one left out."""
     with connection.cursor() as cursor:
-        cursor.execute(TASK_NAMES, [MOST_CHOICES])
+        cursor.execute(VALUES.format(table=model._meta.db_table, column=column), [MOST_CHOICES])
         return [row[0] for row in cursor.fetchall()]

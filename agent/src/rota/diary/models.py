@@ -1,4 +1,4 @@
-"""The diary's tables: hosts and their tokens, runs with their items and output, deploys, reviews, people."""
+"""The diary's tables: hosts and tokens, runs with their items and output, deploys, the outbox, reviews, people."""
 
 from typing import ClassVar
 
@@ -234,6 +234,47 @@ class Deploy(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} of {self.release} on {self.host}"
+
+
+class Outbound(models.Model):
+    """Something that would have left the estate, had its host been production's.
+
+    `run` is no reference: the run may come later than this, or be gone earlier. `to` has a receiver on each line.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="outbound", db_index=False)
+    environment = models.CharField(max_length=20, choices=Environment.choices)
+    at = models.DateTimeField()
+    task = models.CharField(max_length=200, blank=True)
+    run = models.UUIDField(null=True)
+    means = models.CharField(max_length=32)
+    to = models.TextField()
+    subject = models.CharField(max_length=2000, blank=True)
+    text = models.TextField(blank=True)
+    received = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["-at", "-id"], name="outbound_at"),
+            models.Index(fields=["environment", "-at", "-id"], name="outbound_environment"),
+            models.Index(fields=["host", "-at", "-id"], name="outbound_host"),
+            models.Index(fields=["task", "-at", "-id"], name="outbound_task"),
+            models.Index(fields=["means", "-at", "-id"], name="outbound_means"),
+            models.Index(fields=["run"], name="outbound_run"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} from {self.host}"
+
+    @property
+    def receivers(self) -> list[str]:
+        return self.to.split("\n")
+
+    @property
+    def more(self) -> int:
+        """How many receivers there are besides the first."""
+        return len(self.receivers) - 1
 
 
 class Quarantine(models.Model):

@@ -15,20 +15,20 @@ Row = TypeVar("Row", bound=Model)
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Where a row stands in a list ordered by start and id, newest first."""
+    """Where a row stands in a list ordered by a moment and id, newest first."""
 
-    started: datetime
+    moment: datetime
     id: UUID
 
     def __str__(self) -> str:
-        return f"{self.started.isoformat()}~{self.id}"
+        return f"{self.moment.isoformat()}~{self.id}"
 
 
 def parse_key(text: str) -> Key | None:
     """Return the key in an address, or None where there is none to be read."""
-    started, _, identifier = text.partition("~")
+    stated, _, identifier = text.partition("~")
     try:
-        moment = datetime.fromisoformat(started)
+        moment = datetime.fromisoformat(stated)
         return Key(moment.astimezone(UTC), UUID(identifier)) if moment.tzinfo else None
     except (ValueError, OverflowError):
         return None
@@ -43,38 +43,45 @@ class Page(Generic[Row]):
     newest: str
 
 
-def page_of(rows: "QuerySet[Row]", query: QueryDict) -> Page[Row]:
-    """Return the page an address asks for: its `before` or `after` names the row beyond which to look."""
+def page_of(rows: "QuerySet[Row]", query: QueryDict, *, by: str = "started") -> Page[Row]:
+    """Return the page an address asks for: its `before` or `after` names the row beyond which to look.
+
+    `by` is the column of the moment that the list is ordered by.
+    """
     if key := parse_key(query.get("after", "")):
-        found = list(rows.filter(later_than(key)).order_by("started", "id")[: PAGE + 1])
+        found = list(rows.filter(later_than(key, by)).order_by(by, "id")[: PAGE + 1])
         shown = found[:PAGE][::-1]
         has_newer, has_older = len(found) > PAGE, True
     else:
         key = parse_key(query.get("before", ""))
-        found = list((rows.filter(earlier_than(key)) if key else rows).order_by("-started", "-id")[: PAGE + 1])
+        found = list((rows.filter(earlier_than(key, by)) if key else rows).order_by(f"-{by}", "-id")[: PAGE + 1])
         shown = found[:PAGE]
         has_newer, has_older = key is not None, len(found) > PAGE
     return Page(
         rows=shown,
-        newer=address(query, "after", shown[0]) if has_newer and shown else "",
-        older=address(query, "before", shown[-1]) if has_older and shown else "",
+        newer=address(query, "after", key_of(shown[0], by)) if has_newer and shown else "",
+        older=address(query, "before", key_of(shown[-1], by)) if has_older and shown else "",
         newest=address(query, "", None) if key else "",
     )
 
 
 # The first comparison alone lets the database walk its index; the second settles rows of the same moment.
-def earlier_than(key: Key) -> Q:
-    return Q(started__lte=key.started) & (Q(started__lt=key.started) | Q(id__lt=key.id))
+def earlier_than(key: Key, by: str) -> Q:
+    return Q((f"{by}__lte", key.moment)) & (Q((f"{by}__lt", key.moment)) | Q(id__lt=key.id))
 
 
-def later_than(key: Key) -> Q:
-    return Q(started__gte=key.started) & (Q(started__gt=key.started) | Q(id__gt=key.id))
+def later_than(key: Key, by: str) -> Q:
+    return Q((f"{by}__gte", key.moment)) & (Q((f"{by}__gt", key.moment)) | Q(id__gt=key.id))
 
 
-def address(query: QueryDict, name: str, row: Model | None) -> str:
+def key_of(row: Model, by: str) -> Key:
+    return Key(getattr(row, by), row.pk)
+
+
+def address(query: QueryDict, name: str, key: Key | None) -> str:
     changed = query.copy()
     for each in ("before", "after"):
         changed.pop(each, None)
-    if row is not None:
-        changed[name] = str(Key(row.started, row.pk))  # type: ignore[attr-defined]  # every paged model has `started`
+    if key is not None:
+        changed[name] = str(key)
     return f"?{changed.urlencode()}"

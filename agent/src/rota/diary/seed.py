@@ -1,8 +1,8 @@
-"""Believable runs and deploys for a diary that has none: four hosts, a handful of tasks, failures among successes."""
+"""Believable runs, deploys and an outbox for a diary that has none: four hosts, a handful of tasks, some failures."""
 
 import random
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -17,6 +17,8 @@ TASKS = (
     ("import_members", "community", 12.0, ("members",)),
 )
 HOSTS = ("production", "staging", "development", "backup")
+CATCHING = ("staging", "development")
+"""The hosts from which nothing leaves."""
 ENDINGS = (
     (("succeeded", "", 0), 930),
     (("failed", "exit 3", 3), 25),
@@ -103,6 +105,46 @@ def record(host: str, started: datetime, *, is_running: bool, source: random.Ran
         "unit_hash": f"{source.getrandbits(256):064x}",
         "attempt": 1,
     }
+
+
+def outbound(runs: Iterable[Mapping[str, object]], *, source: random.Random) -> Iterator[dict[str, object]]:
+    """What a host that may not speak would have sent of these runs of its: a letter for each that failed."""
+    for run in runs:
+        if run["status"] not in ("failed", "lost"):
+            continue
+        host, task, reason, at = str(run["host"]), str(run["task"]), run["reason"], str(run["ended"])
+        means, to = source.choice((("mail", ["anna@example.org", "ben@example.org"]), ("channel", ["chat"])))
+        yield {
+            "version": 1,
+            "kind": "outbound",
+            "id": str(identifier(datetime.fromisoformat(at), source)),
+            "host": host,
+            "environment": host,
+            "at": at,
+            "task": task,
+            "run": run["id"],
+            "means": means,
+            "to": to,
+            "subject": f"[{host}] {task} failed on {host}: {reason}",
+            "text": letter(host, task, str(reason), str(run["id"]), at),
+        }
+
+
+def letter(host: str, task: str, reason: str, run: str, at: str) -> str:
+    lines = (
+        f"The task {task} failed on {host}.",
+        "",
+        f"  host     {host} ({host})",
+        f"  reason   {reason}",
+        f"  failed   once since {at[:19].replace('T', ' ')} UTC",
+        f"  run      {run}",
+        "",
+        "See more, and mend it:",
+        "",
+        f"  ./run {host} logs {task}   all of what it said; in a checkout",
+        f"  ./run {host} start {task}  again, now",
+    )
+    return "\n".join(lines) + "\n"
 
 
 def text(task: str, status: str, source: random.Random) -> str:

@@ -1,23 +1,28 @@
 """How a batch of records becomes rows: each on its own merits, and the same batch twice changes nothing."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
 from uuid import UUID
 
-from django.db import models, transaction
+from django.db import transaction
 
-from rota.core.record import BadRecord, DeployRecord, RunRecord, parse_record, storable
-from rota.diary.models import Deploy, Host, Item, Output, Quarantine, ReviewState, Run, Status
+from rota.core.record import BadRecord, DeployRecord, OutboundRecord, Record, RunRecord, parse_record, storable
+from rota.diary.models import Deploy, Host, Item, Outbound, Output, Quarantine, ReviewState, Run, Status
 
 KEPT_BODY = 64 * 1024
 NEEDS_ANALYSIS = (Status.FAILED, Status.LOST)
 
-Record = RunRecord | DeployRecord
 Read = Record | BadRecord
+Identity = tuple[type[Record], UUID]
+TABLES: Mapping[type[Record], type[Run] | type[Deploy] | type[Outbound]] = {
+    RunRecord: Run,
+    DeployRecord: Deploy,
+    OutboundRecord: Outbound,
+}
 
 
 class Fate(StrEnum):
@@ -53,6 +58,7 @@ def store(host: Host, entries: Sequence[object], *, now: datetime) -> list[Resul
         results, kept = judge_all(host, entries, read)
         save_runs(host, [each for each in kept if isinstance(each, RunRecord)], now)
         save_deploys(host, [each for each in kept if isinstance(each, DeployRecord)], now)
+        save_outbound(host, [each for each in kept if isinstance(each, OutboundRecord)], now)
         quarantine(host, entries, results, now)
         note_contact(host, kept, now)
     return results
@@ -60,18 +66,18 @@ def store(host: Host, entries: Sequence[object], *, now: datetime) -> list[Resul
 
 def judge_all(host: Host, entries: Sequence[object], read: Sequence[Read]) -> tuple[list[Result], list[Record]]:
     """Return each entry's fate, and the records to be saved: of two about one run the later, final one."""
-    runs, deploys = known_runs(read), known_deploys(read)
-    kept: dict[UUID, Record] = {}
+    known = known_records(read)
+    kept: dict[Identity, Record] = {}
     results = []
     for entry, record in zip(entries, read, strict=True):
         if isinstance(record, BadRecord):
             results.append(Result(stated_id(entry), Fate.QUARANTINED, str(record)))
             continue
-        known = runs if isinstance(record, RunRecord) else deploys
-        result = judge(host, record, known.get(record.id))
+        identity = type(record), record.id
+        result = judge(host, record, known.get(identity))
         if result.result is Fate.ACCEPTED:
-            kept[record.id] = record
-            known[record.id] = Known(host.pk, is_final(record))
+            kept[identity] = record
+            known[identity] = Known(host.pk, is_final(record))
         results.append(result)
     return results, list(kept.values())
 
@@ -92,27 +98,29 @@ def read_record(host: Host, entry: object, now: datetime) -> Read:
 
 
 def refuse_too_long(record: Record) -> None:
-    model: type[models.Model] = Run if isinstance(record, RunRecord) else Deploy
-    for field in model._meta.concrete_fields:
+    for field in TABLES[type(record)]._meta.concrete_fields:
         value = getattr(record, field.name, None)
         if isinstance(value, str) and field.max_length is not None and len(value) > field.max_length:
             raise BadRecord(f"{field.name!r} has {len(value)} characters; the diary keeps {field.max_length}")
 
 
-def known_runs(records: Sequence[Read]) -> dict[UUID, Known]:
-    ids = [record.id for record in records if isinstance(record, RunRecord)]
-    rows = Run.objects.filter(id__in=ids).values_list("id", "host_id", "status")
-    return {identifier: Known(host_id, status != Status.RUNNING) for identifier, host_id, status in rows}
+def known_records(read: Sequence[Read]) -> dict[Identity, Known]:
+    """Return what the database has of these records; only a run's may be other than final."""
+    records = [each for each in read if not isinstance(each, BadRecord)]
+    known: dict[Identity, Known] = {}
+    for kind, table in TABLES.items():
+        ids = [each.id for each in records if isinstance(each, kind)]
+        rows = table._default_manager.filter(pk__in=ids).only("pk", "host_id", *(["status"] if table is Run else []))
+        known |= {(kind, row.pk): Known(row.host_id, not is_under_way(row)) for row in rows}
+    return known
 
 
-def known_deploys(records: Sequence[Read]) -> dict[UUID, Known]:
-    ids = [record.id for record in records if isinstance(record, DeployRecord)]
-    rows = Deploy.objects.filter(id__in=ids).values_list("id", "host_id")
-    return {identifier: Known(host_id, is_final=True) for identifier, host_id in rows}
+def is_under_way(row: Run | Deploy | Outbound) -> bool:
+    return isinstance(row, Run) and row.status == Status.RUNNING
 
 
 def is_final(record: Record) -> bool:
-    return isinstance(record, DeployRecord) or record.status.is_final
+    return not isinstance(record, RunRecord) or record.status.is_final
 
 
 def judge(host: Host, record: Record, known: Known | None) -> Result:
@@ -224,6 +232,27 @@ def save_deploys(host: Host, records: Sequence[DeployRecord], now: datetime) -> 
             status=record.status.value,
             reason=record.reason,
             previous=record.previous,
+            received=now,
+        )
+        for record in records
+    )
+
+
+def save_outbound(host: Host, records: Sequence[OutboundRecord], now: datetime) -> None:
+    if not records:
+        return
+    Outbound.objects.bulk_create(
+        Outbound(
+            id=record.id,
+            host=host,
+            environment=record.environment.value,
+            at=record.at,
+            task=record.task,
+            run=record.run,
+            means=record.means,
+            to="\n".join(record.to),
+            subject=record.subject,
+            text=record.text,
             received=now,
         )
         for record in records

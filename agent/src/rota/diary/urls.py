@@ -8,7 +8,7 @@ from django.http.response import HttpResponseBase
 from django.urls import path
 from django.views.decorators.http import require_safe
 
-from rota.diary import health, ingest, login, views
+from rota.diary import health, ingest, login, outbox, views
 
 
 @login_not_required
@@ -28,6 +28,8 @@ urlpatterns = [
     path("runs/<uuid:identifier>/review", views.review, name="review"),
     path("hosts/", views.hosts, name="hosts"),
     path("releases/", views.releases, name="releases"),
+    path("outbox/", outbox.outbox, name="outbox"),
+    path("outbox/<uuid:identifier>/", outbox.caught, name="caught"),
     path("login/", login.LoginPage.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("api/v1/records", ingest.records, name="records"),

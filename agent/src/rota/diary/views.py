@@ -1,4 +1,4 @@
-"""The pages: overview, runs, one run, hosts, releases."""
+"""The pages: overview, runs, one run, hosts, releases; the outbox has a module of its own."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,8 +13,20 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from rota.diary.filters import UNHANDLED, read_filter, task_names
-from rota.diary.models import Deploy, Environment, Host, Output, Person, Quarantine, Review, ReviewState, Run, Status
+from rota.diary.filters import UNHANDLED, RunFilter, read_filter, values_of
+from rota.diary.models import (
+    Deploy,
+    Environment,
+    Host,
+    Outbound,
+    Output,
+    Person,
+    Quarantine,
+    Review,
+    ReviewState,
+    Run,
+    Status,
+)
 from rota.diary.output import Rendered
 from rota.diary.output import render as render_output
 from rota.diary.paging import page_of
@@ -27,6 +39,7 @@ SHOWN_HOSTS = 6
 SHOWN_DEPLOYS = 5
 SHOWN_QUARANTINE = 25
 SHOWN_ITEMS = 500
+SHOWN_CAUGHT = 10
 
 LISTED = (
     "id",
@@ -70,7 +83,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 @require_safe
 def runs(request: HttpRequest) -> HttpResponse:
     """All hosts' runs, newest first, narrowed by what the address says."""
-    wanted = read_filter(request.GET)
+    wanted = read_filter(RunFilter, request.GET)
     return render(
         request,
         "diary/runs.html",
@@ -81,7 +94,7 @@ def runs(request: HttpRequest) -> HttpResponse:
             "statuses": Status.choices,
             "reviews": [choice for choice in ReviewState.choices if choice[0]],
             "hosts": Host.objects.order_by("name").values_list("name", flat=True),
-            "tasks": task_names(),
+            "tasks": values_of(Run, "task"),
         },
     )
 
@@ -101,6 +114,9 @@ def run(request: HttpRequest, identifier: UUID) -> HttpResponse:
             "items": items[:SHOWN_ITEMS],
             "more_items": len(items) > SHOWN_ITEMS,
             "counts": sorted(found.counts.items()),
+            "caught": Outbound.objects.filter(run=found.pk)
+            .only("id", "means", "subject")
+            .order_by("at")[:SHOWN_CAUGHT],
             "output": output_of(found),
             "reviews": found.reviews.select_related("person").order_by("-at"),
             "open": open_failures(found).count() if found.review in UNHANDLED else 0,

@@ -1,4 +1,4 @@
-"""How moments, lengths of time and statuses are written on every page."""
+"""How moments, lengths of time, statuses and what hosts say are written on every page."""
 
 from datetime import UTC, datetime
 
@@ -7,6 +7,8 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
+
+from rota.diary.output import render_text
 
 register = template.Library()
 
@@ -74,6 +76,12 @@ def code(text: str) -> SafeString:
 def status(value: str, word: str) -> SafeString:
     """The word first, a shape beside it, colour last."""
     return format_html('<span class="status {}">{}</span>', value, word)
+
+
+@register.filter
+def marked(text: str) -> SafeString:
+    """What a host says, with a mark for each character that could not be seen or would turn the reading direction."""
+    return render_text(text)
 
 
 def roughly(seconds: float) -> str:

@@ -34,4 +34,6 @@ class Command(BaseCommand):
             waiting = seed.records(name, amount // len(seed.HOSTS), now=now, source=source)
             while batch := list(islice(waiting, 500)):
                 stored += len(store(host, batch, now=now))
+                if name in seed.CATCHING:
+                    store(host, list(seed.outbound(batch, source=source)), now=now)
                 self.stdout.write(f"{name}: {stored} runs")
