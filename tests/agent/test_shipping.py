@@ -174,6 +174,17 @@ def test_a_quarantined_record_is_kept_aside_with_the_reason(spool: Spool, receiv
     assert (spool.folder / "quarantine" / f"{record.id}.reason").read_text() == "no such host\n"
 
 
+def refuse_unknown(records: list[dict[str, Any]]) -> tuple[int, Mapping[str, str], object]:
+    """What a diary answers that knows of runs and deploys alone."""
+    reason = "This record breaks the format of version 1: 'kind' is 'outbound'; it must be 'run' or 'deploy'"
+    known = [each["kind"] in ("run", "deploy") for each in records]
+    results = [
+        {"id": each["id"], "result": "accepted" if is_known else "quarantined", "reason": "" if is_known else reason}
+        for each, is_known in zip(records, known, strict=True)
+    ]
+    return 200, {}, {"results": results}
+
+
 def test_what_was_caught_is_shipped_in_order_with_runs(spool: Spool, receiver: Receiver) -> None:
     made = [make_run(), make_outbound(), make_run(), make_outbound()]
     for record in reversed(made):
@@ -181,6 +192,50 @@ def test_what_was_caught_is_shipped_in_order_with_runs(spool: Spool, receiver: R
     assert send(spool, receiver).acknowledged == 4
     assert [each["id"] for each in receiver.received] == [str(record.id) for record in made]
     assert spool.names("sent") == [str(record.id) for record in made]
+
+
+def test_what_an_older_diary_does_not_know_is_put_aside_and_arrives_once_it_does(
+    spool: Spool, receiver: Receiver
+) -> None:
+    made, ran = make_outbound(), make_run()
+    spool.store(made)
+    spool.store(ran)
+    now = datetime.now(UTC)
+    receiver.answer = refuse_unknown
+    shipment = send(spool, receiver, now=now)
+    assert (shipment.acknowledged, shipment.quarantined, spool.names("done")) == (1, 1, [])
+    send(spool, receiver, now=now + timedelta(minutes=59))
+    assert receiver.requests == [2], "it is not asked again at once"
+    assert send(spool, receiver, now=now + timedelta(minutes=61)).quarantined == 1
+    assert receiver.requests == [2, 1]
+    receiver.answer = accept
+    assert send(spool, receiver, now=now + timedelta(hours=3)).acknowledged == 1
+    assert spool.names("sent") == [str(made.id), str(ran.id)]
+    assert list((spool.folder / "quarantine").iterdir()) == []
+
+
+def test_what_the_release_before_did_not_know_is_shipped_by_the_one_that_does(spool: Spool, receiver: Receiver) -> None:
+    made = make_outbound()
+    spool.store(made)
+    path = spool.folder / "done" / f"{made.id}.json"
+    whole = path.read_text()
+    path.write_text(whole.replace('"outbound"', '"telepathy"'))
+    assert send(spool, receiver).quarantined == 1
+    send(spool, receiver, now=datetime.now(UTC) + timedelta(hours=3))
+    assert spool.names("quarantine") == [str(made.id)], "this release does not know it either"
+    (spool.folder / "quarantine" / path.name).write_text(whole)
+    assert send(spool, receiver, now=datetime.now(UTC) + timedelta(hours=3)).acknowledged == 1
+
+
+def test_what_was_put_aside_for_another_reason_stays_there(spool: Spool, receiver: Receiver) -> None:
+    for reason in ("no such host", ""):
+        record = make_outbound()
+        spool.store(record)
+        spool.quarantine(str(record.id), reason)
+    (spool.folder / "quarantine" / f"{make_run().id}.json").write_text("{}")
+    before = spool.names("quarantine")
+    send(spool, receiver, now=datetime.now(UTC) + timedelta(days=2))
+    assert (spool.names("quarantine"), receiver.requests) == (before, [])
 
 
 def test_a_diary_s_wish_to_wait_is_remembered_and_respected(spool: Spool, receiver: Receiver) -> None:

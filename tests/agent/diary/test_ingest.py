@@ -11,7 +11,8 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rota.diary import ingest
+from rota.core.record import BadRecord
+from rota.diary import ingest, storing
 from rota.diary.models import Deploy, Host, Item, Outbound, Output, Quarantine, Run, Token
 from tests.agent.diary.conftest import TOKEN, Shipper
 from tests.agent.diary.records import caught, deploy, failed, identifier, run, running
@@ -62,6 +63,20 @@ def test_records_of_several_kinds_may_have_the_same_id(production: Shipper) -> N
     same = identifier()
     assert fates(production.ship(run(id=same), deploy(id=same), caught(id=same))) == ["accepted"] * 3
     assert [table.objects.count() for table in (Run, Deploy, Outbound)] == [1, 1, 1]
+
+
+def test_a_record_is_no_longer_called_not_understood_once_it_is(
+    production: Shipper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BadRecord("'kind' is 'outbound'; it must be 'run' or 'deploy'")
+
+    record = caught()
+    with monkeypatch.context() as release_before:
+        release_before.setattr(storing, "parse_record", refuse)
+        assert fates(production.ship(record, {"id": "broken"})) == ["quarantined", "quarantined"]
+    assert fates(production.ship(record)) == ["accepted"]
+    assert list(Quarantine.objects.values_list("record_id", flat=True)) == ["broken"]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from rota.adapters.diary import LONGEST_WAIT, Diary, DiaryBusy, TooLarge, Verdict, encode
 from rota.adapters.spool import Spool, UnsafeFile, is_over, replace_through, shippable
-from rota.core.record import MAX_BYTES, MAX_RECORDS, BadRecord, Record, RunRecord
+from rota.core.record import MAX_BYTES, MAX_RECORDS, UNKNOWN_KIND, BadRecord, Record, RunRecord
 
 BATCH_BYTES = MAX_BYTES - 64 * 1024
+ASK_AGAIN = timedelta(hours=1)
+"""How long after a diary did not know a kind of record it is asked again."""
 
 
 @dataclass
@@ -39,6 +41,7 @@ def ship(
     shipment = Shipment()
     try:
         spool.take_spare()
+        put_back_unknown(spool, now)
         send_running(spool, diary, shipment)
         while names := spool.names("done"):
             before = shipment.acknowledged + shipment.quarantined
@@ -64,6 +67,19 @@ def wait_over(pause: Path, now: datetime) -> None:
     if 0 < wait <= LONGEST_WAIT:
         raise DiaryBusy(f"not before {until:%H:%M:%S} UTC", wait)
     pause.unlink(missing_ok=True)
+
+
+def put_back_unknown(spool: Spool, now: datetime) -> None:
+    """Put back what was refused only because its kind was not known: by a diary older than this host, or by the release
+    that ran here before. Either may have been upgraded since."""
+    for name in spool.names("quarantine"):
+        try:
+            reason, refused = spool.reason(name)
+            if UNKNOWN_KIND in reason and not timedelta() <= now - refused < ASK_AGAIN:
+                spool.load("quarantine", name)
+                spool.put_back(name)
+        except (OSError, UnsafeFile, BadRecord):
+            continue
 
 
 def send_running(spool: Spool, diary: Diary, shipment: Shipment) -> None:

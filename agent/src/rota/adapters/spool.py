@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +18,7 @@ from rota.core.record import KEEP_BYTES, BadRecord, Record, RunRecord, as_mappin
 from rota.core.status import Status
 
 MAX_RECORD = 4 * 1024 * 1024
+MAX_REASON = 64 * 1024
 FOLDER_MODE = 0o3753
 """Others may create entries in a folder, but not list it; what they create is theirs, and the group's to read."""
 OPEN_FOLDERS = ("tmp", "running", "done", "output")
@@ -169,6 +170,17 @@ class Spool:
         """Put a record aside that nothing can be done with, and the reason beside it."""
         self._move(name, "quarantine", source=source)
         write_through(self.folder / "quarantine" / f"{name}.reason", storable(reason) + "\n")
+
+    def reason(self, name: str) -> tuple[str, datetime]:
+        """Why this record was put aside, and when. Raises FileNotFoundError, UnsafeFile."""
+        path = self.folder / "quarantine" / f"{name}.reason"
+        text = read_plain(path, MAX_REASON).decode("utf-8", "replace")
+        return text, datetime.fromtimestamp(path.lstat().st_mtime, UTC)
+
+    def put_back(self, name: str) -> None:
+        """Take a record that was put aside among those that the diary is to get."""
+        self._move(name, "done", source="quarantine")
+        (self.folder / "quarantine" / f"{name}.reason").unlink(missing_ok=True)
 
     def take_spare(self) -> tuple[int, int]:
         """Move what could only be written to the spare into the spool. Returns how many it took, and left alone."""

@@ -37,6 +37,8 @@ MAX_AHEAD = timedelta(days=1)
 """How far a record's times may lie ahead of the clock of who receives it."""
 TASK_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 MEANS = re.compile(r"[a-z][a-z0-9_]{0,31}")
+UNKNOWN_KIND = "'kind' is "
+"""How every release says that it does not know a record's kind; another release may know it."""
 
 Choice = TypeVar("Choice", bound=StrEnum)
 ParameterValue = str | float | bool | list[str]
@@ -172,7 +174,7 @@ def parse_record(mapping: object, *, received: datetime | None = None) -> Record
         case "outbound":
             return _outbound(keys)
         case other:
-            raise BadRecord(f"'kind' is {other!r}; it must be one of {', '.join(KINDS.values())}")
+            raise BadRecord(f"{UNKNOWN_KIND}{other!r}; it must be one of {', '.join(KINDS.values())}")
 
 
 def as_mapping(record: Record) -> dict[str, object]:
