@@ -14,7 +14,7 @@ from rota.adapters.spool import Spool
 from rota.core import places
 from rota.core.catalogue import Agent, Catalogue
 from rota.core.mail import Alerting
-from rota.core.record import RunRecord
+from rota.core.record import OutboundRecord, RunRecord
 from rota.core.status import Environment, Status
 from rota.core.task import Task
 from rota.judging import Failure
@@ -88,6 +88,10 @@ class Host:
             message_from_bytes(path.read_bytes(), policy=policy.default)  # type: ignore[misc]  # the policy makes them
             for path in sorted(self.places.outbox.glob("*.eml"))
         ]
+
+    def caught(self) -> list[OutboundRecord]:
+        """What the diary is to hear of the outbox."""
+        return [record for record in self.spool.records("done") if isinstance(record, OutboundRecord)]
 
 
 def subjects(mails: list[EmailMessage]) -> list[str]:

@@ -1,5 +1,6 @@
 """Laws of alerting: one incident per task, told once, recovered once, and nothing leaves a host that must be silent."""
 
+import json
 import socket
 import ssl
 import subprocess
@@ -315,6 +316,53 @@ def test_what_is_caught_can_be_read_as_it_lies_there(quiet: Host) -> None:
     assert "The task export failed on books." in text
     assert "no room for 3 =E2=82=AC" in text
     assert f"no room for 3 €\n  {'x' * 500} …" in quiet.outbox()[0].get_content()
+
+
+def test_what_is_caught_is_a_record_for_the_diary(quiet: Host) -> None:
+    run = quiet.end("failed")
+    quiet.look()
+    (letter,), (record,) = quiet.outbox(), quiet.caught()
+    assert (record.host, record.environment, record.at) == ("books", Environment.STAGING, quiet.now)
+    assert (record.task, record.run, record.means, record.to) == ("export", run.id, "mail", TO)
+    assert record.subject == letter["Subject"]
+    assert record.text == letter.get_content()
+    quiet.look()
+    assert len(quiet.caught()) == 1
+
+
+def test_production_catches_nothing(host: Host, mails: list[EmailMessage]) -> None:
+    host.end("failed")
+    host.look()
+    assert (len(mails), host.caught(), host.places.outbox.exists()) == (1, [], False)
+
+
+def test_what_is_remembered_of_an_incident_may_name_no_run(quiet: Host) -> None:
+    quiet.tasks = {"export": replace(TASK, alert=Rule(after=2))}
+    quiet.end("failed")
+    quiet.look()
+    path = quiet.places.alerts / "export.incident"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"run": "nonsense", "failures": 2}))
+    quiet.look()
+    assert [(record.task, record.run) for record in quiet.caught()] == [("export", None)]
+
+
+def test_a_disk_that_is_full_costs_the_outbox_and_not_what_alerts_remember(
+    quiet: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quiet.end("failed")
+    tmp = quiet.spool.folder / "tmp"
+    tmp.rmdir()
+    tmp.touch()  # nothing can be written there
+    quiet.look()
+    assert (quiet.outbox(), list(quiet.places.outbox.iterdir()), quiet.caught()) == ([], [], [])
+    assert str(tmp) in capsys.readouterr().err
+    assert any("nobody has been told yet" in line for line in quiet.status())
+    tmp.unlink()
+    tmp.mkdir()
+    quiet.look()
+    quiet.look()
+    assert (len(quiet.outbox()), len(quiet.caught())) == (1, 1)
+    assert "its people know" in quiet.status()[0]
 
 
 def test_a_host_that_only_its_configuration_calls_production_is_silent(quiet: Host, mails: list[EmailMessage]) -> None:

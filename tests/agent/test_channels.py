@@ -257,6 +257,32 @@ def test_on_staging_channels_and_heartbeats_are_caught_too(tmp_path: Path, recei
     ((at, to, subject),) = alerting.list_caught(host.places)
     assert (at, to, subject) == ("20250714T120101Z", "chat", "[staging] export failed on books: exit 3")
     assert "Would have told the heartbeat beat" in (host.places.outbox / "heartbeat-beat.txt").read_text()
+    (letter,) = [record for record in host.caught() if record.means == "channel"]
+    assert (letter.to, letter.text) == (("chat",), caught.get_content())
+    beats = {record.subject: record for record in host.caught() if record.means == "heartbeat"}
+    assert set(beats) == {"beat: a failure", "beat: all is well"}, "the task's, and the host's"
+    beat = beats["beat: a failure"]
+    assert (beat.to, beat.task, beat.run) == (("beat",), "export", letter.run)
+    kept = "".join(path.read_text() for path in (host.spool.folder / "done").iterdir())
+    assert SECRET not in kept
+    assert receiver.url("ok") not in kept
+
+
+def test_a_caught_heartbeat_has_a_record_once_a_day_and_when_it_says_something_else(tmp_path: Path) -> None:
+    host = Host(tmp_path, Environment.STAGING)
+    host.settings(to=(), heartbeat="alive")
+    host.tasks["export"] = replace(TASK, heartbeat="beat")
+
+    def said() -> list[str]:
+        return [record.subject for record in host.caught()]
+
+    for status in ("succeeded", "succeeded", "failed", "failed", "succeeded"):
+        host.end(status)
+        host.look()
+    assert sorted(said()[:2]) == ["alive: all is well", "beat: all is well"]
+    assert said()[2:] == ["beat: a failure", "beat: all is well"]
+    host.look(after=timedelta(days=1))
+    assert said()[4:] == ["alive: all is well"]
 
 
 # -- heartbeats

@@ -166,7 +166,7 @@ def tell(look: Look, door: Door, *, is_regular: bool) -> str:
     """Send what is due, and remember who knows. Returns what was done, in words."""
     notices = notices_to_tell(look)
     parcels = pack(notices, look.journal.receivers, look.alerting, look.now)
-    letters = [Addressed(to=parcel.receivers, letter=letter_of(parcel, look)) for parcel in parcels]
+    letters = [address(parcel, letter_of(parcel, look)) for parcel in parcels]
     beats = heartbeats(look, is_regular=is_regular)
     failures, missed = door.send(letters, list(beats)) if letters or beats else ([], {})
     for parcel, addressed, failed in zip(parcels, letters, failures, strict=True):
@@ -226,6 +226,14 @@ def remember_receivers(look: Look, parcels: Sequence[Parcel], failures: Sequence
         known[receiver] = known.get(receiver, Receiver()).missed(look.now, why)
 
 
+def address(parcel: Parcel, letter: Letter) -> Addressed:
+    """The letter with whom it is for, and which run it speaks of; a digest speaks of many."""
+    if parcel.is_digest:
+        return Addressed(to=parcel.receivers, letter=letter)
+    incident = parcel.notices[0].incident
+    return Addressed(to=parcel.receivers, letter=letter, task=incident.task, run=incident.run)
+
+
 def letter_of(parcel: Parcel, look: Look) -> Letter:
     desk, (notice, *_) = desk_of(look.catalogue.agent), parcel.notices
     if parcel.is_digest:
@@ -282,16 +290,18 @@ def heartbeats(look: Look, *, is_regular: bool) -> dict[Beat, str]:
 
     With each what it speaks of: the run, or the minute. Tasks of one heartbeat speak together, and are well together.
     """
-    latest: dict[str, list[Ended]] = {}
+    latest: dict[str, dict[str, Ended]] = {}
     for task in look.catalogue.tasks.values():
         standing = look.standings.get(task.name, Standing())
         if task.heartbeat and standing.latest:
-            latest.setdefault(task.heartbeat, []).append(standing.latest)
+            latest.setdefault(task.heartbeat, {})[task.name] = standing.latest
     found: dict[Beat, str] = {}
     for name, runs in latest.items():
-        said = " ".join(sorted(run.run for run in runs))
+        said = " ".join(sorted(run.run for run in runs.values()))
         if look.journal.pinged.get(name) != said:
-            found[Beat(name=name, is_good=all(run.status is Status.SUCCEEDED for run in runs))] = said
+            is_good = all(run.status is Status.SUCCEEDED for run in runs.values())
+            about = {"task": next(iter(runs)), "run": said} if len(runs) == 1 else {}
+            found[Beat(name=name, is_good=is_good, **about)] = said
     host, minute = look.alerting.heartbeat, f"{look.now:%Y-%m-%dT%H:%M}"
     if host and is_regular and look.journal.pinged.get(host) != minute:
         found[Beat(name=host)] = minute
@@ -344,7 +354,7 @@ def open_door(places: Places, agent: Agent, now: datetime, *, asks_for_urls: boo
             password=read_password(places, agent.alerting),
             urls=urls_of(places, agent.alerting) if asks_for_urls else {},
         )
-    return Outbox(folder=places.outbox, desk=desk_of(agent), now=now)
+    return Outbox(folder=places.outbox, spool=spool_of(places), desk=desk_of(agent), now=now)
 
 
 def read_password(places: Places, alerting: Alerting) -> str:

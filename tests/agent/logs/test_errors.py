@@ -19,6 +19,9 @@ from aiosmtpd.controller import Controller
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rota.adapters.spool import spool_of
+from rota.core import places
+from rota.core.record import OutboundRecord
 from rota.packs.logs import journal, logged, tailing
 from rota.packs.logs.exports import BadPattern
 from rota.packs.logs.grouping import Groups, normalise
@@ -410,13 +413,21 @@ def test_a_run_killed_before_its_mail_is_followed_by_one_that_sends_it(
     assert len(mails) == 1
 
 
-def test_where_nothing_may_leave_the_mail_is_caught(host: Host, mails: list[EmailMessage]) -> None:
+def test_where_nothing_may_leave_the_mail_is_caught(
+    host: Host, mails: list[EmailMessage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROTA_TASK", "look_at_errors")
+    monkeypatch.setenv("ROTA_RUN_ID", "01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59")
     host.configure("staging")
     host.look()
     host.write("error.log", numbered(1))
     host.look()
     (caught,) = (host.home / "outbox").glob("*.eml")
     assert "[staging] 1 error" in caught.read_text()
+    (record,) = spool_of(places.under(host.home)).records("done")
+    assert isinstance(record, OutboundRecord)
+    assert (record.task, str(record.run)) == ("look_at_errors", "01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59")
+    assert "[staging] 1 error" in record.subject
     assert mails == []
 
 

@@ -6,17 +6,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
+from uuid import UUID
 
 from rota.adapters import sending
-from rota.adapters.spool import replace_through
+from rota.adapters.spool import Spool, UnsafeFile, read_plain, replace_through
 from rota.core.errors import RotaError
-from rota.core.letter import Desk, Letter, as_mail
+from rota.core.identifier import parse_identifier
+from rota.core.letter import Desk, Letter, as_mail, body_for
 from rota.core.mail import Alerting
+from rota.core.record import MAX_MESSAGE, MAX_RECEIVERS, MAX_TEXT, OutboundRecord, fitting
 from rota.core.rule import is_channel
+from rota.core.status import Environment
+from rota.runner import make_identifier
 
 PATIENCE = 15.0
 """How many seconds a server may take for each of its answers."""
@@ -32,18 +38,25 @@ class NotSent(RotaError):
 
 @dataclass(frozen=True, kw_only=True)
 class Addressed:
-    """A letter and whom it is for: mail addresses, or one channel."""
+    """A letter and whom it is for: mail addresses, or one channel. `task` and `run`, an id, are what it speaks of."""
 
     to: tuple[str, ...]
     letter: Letter
+    task: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Beat:
-    """A URL to be asked for, so that an outside watcher knows: all is well, or a failure. `name` is the URL's."""
+    """A URL to be asked for, so that an outside watcher knows: all is well, or a failure. `name` is the URL's.
+
+    `task` and `run`, an id, are what it speaks of, if it speaks of one.
+    """
 
     name: str
     is_good: bool = True
+    task: str = field(default="", compare=False)
+    run: str = field(default="", compare=False)
 
 
 Failures = dict[str, str]
@@ -208,9 +221,10 @@ def memory(name: str, content: bytes) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Outbox:
-    """A folder that catches what must not leave: a file for each letter, and one for each heartbeat."""
+    """Catches what must not leave: each letter and heartbeat is a file in the folder, and a record for the diary."""
 
     folder: Path
+    spool: Spool
     desk: Desk
     now: datetime
 
@@ -227,23 +241,69 @@ class Outbox:
 
     def _catch(self, addressed: Addressed) -> str:
         """A letter that is sent again replaces the first."""
-        channel = f"-{addressed.to[0]}" if is_channel(addressed.to[0]) else ""
-        name = f"{addressed.letter.at:%Y%m%dT%H%M%SZ}-{addressed.letter.name}{channel}.eml"
-        return self._write(name, as_mail(addressed.letter, addressed.to, self.desk).as_string())
+        letter, to = addressed.letter, addressed.to
+        is_for_channel = is_channel(to[0])
+        channel = f"-{to[0]}" if is_for_channel else ""
+        record = self._record(
+            means="channel" if is_for_channel else "mail",
+            to=to,
+            subject=letter.subject,
+            text=body_for(letter, to),
+            task=addressed.task,
+            run=addressed.run,
+        )
+        name = f"{letter.at:%Y%m%dT%H%M%SZ}-{letter.name}{channel}.eml"
+        return self._keep(name, as_mail(letter, to, self.desk).as_string(), record)
 
     def _note(self, beat: Beat) -> str:
+        """Each replaces the one before. Only the first of a day has a record, and each that says something else."""
         word = "that all is well" if beat.is_good else "of a failure"
         said = f"Would have told the heartbeat {beat.name} {word} at {self.now:%Y-%m-%d %H:%M:%S} UTC.\n"
-        return self._write(f"heartbeat-{beat.name}.txt", said)
+        mark, recorded = f"heartbeat-{beat.name}.recorded", f"{self.now:%Y-%m-%d} {word}\n"
+        if read_mark(self.folder / mark) == recorded:
+            return self._keep(f"heartbeat-{beat.name}.txt", said)
+        subject = f"{beat.name}: {'all is well' if beat.is_good else 'a failure'}"
+        record = self._record(
+            means="heartbeat", to=(beat.name,), subject=subject, text=said, task=beat.task, run=beat.run
+        )
+        return self._keep(f"heartbeat-{beat.name}.txt", said, record) or self._keep(mark, recorded)
 
-    def _write(self, name: str, text: str) -> str:
-        """Why it could not be written; empty when it could."""
+    def _record(
+        self, *, means: str, to: tuple[str, ...], subject: str, text: str, task: str, run: str
+    ) -> OutboundRecord:
+        return OutboundRecord(
+            id=UUID(make_identifier(int(self.now.timestamp() * 1000), os.urandom(10))),
+            host=self.desk.host,
+            environment=Environment(self.desk.environment),
+            at=self.now,
+            task=task,
+            run=parse_identifier(run),
+            means=means,
+            to=to[:MAX_RECEIVERS],
+            subject=fitting(subject, MAX_TEXT),
+            text=fitting(text, MAX_MESSAGE),
+        )
+
+    def _keep(self, name: str, text: str, *records: OutboundRecord) -> str:
+        """Why it could not be written; empty when file and records are there: on a full disk neither is."""
         path = self.folder / name
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             replace_through(path, text)
+            for record in records:
+                self.spool.store(record)
         except OSError as error:
-            return f"{path}: {error.strerror}"
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            return f"{error.filename or path}: {error.strerror}"
+        return ""
+
+
+def read_mark(path: Path) -> str:
+    """What this small file says; empty when it cannot be read."""
+    try:
+        return read_plain(path, 1_000).decode("utf-8", "replace")
+    except (FileNotFoundError, UnsafeFile):
         return ""
 
 

@@ -1,6 +1,7 @@
 """Ids of runs: UUIDs of version 7, which begin with when the run began, and so sort by it."""
 
 from datetime import UTC, datetime
+from uuid import UUID
 
 
 def first_identifier(moment: datetime) -> str:
@@ -15,3 +16,12 @@ def began_at(identifier: str) -> datetime | None:
         return datetime.fromtimestamp(int(identifier[:8] + identifier[9:13], 16) / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def parse_identifier(text: str) -> UUID | None:
+    """The id of a run in this text; None where it is none."""
+    try:
+        identifier = UUID(text)
+    except ValueError:
+        return None
+    return identifier if identifier.version == 7 and str(identifier) == text else None

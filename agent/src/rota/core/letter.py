@@ -167,10 +167,15 @@ def as_mail(letter: Letter, to: Sequence[str], desk: Desk) -> EmailMessage:
         message["In-Reply-To"] = answers[-1]
         message["References"] = " ".join(answers)
     message["Auto-Submitted"] = "auto-generated"
-    text = (letter.brief if channels else "\n".join(letter.lines)) + "\n"
+    text = body_for(letter, to)
     # Else a single character that is not ASCII would make base64 of all of it, which nobody reads in a file.
     message.set_content(text, cte=None if text.isascii() else "quoted-printable")
     return message
+
+
+def body_for(letter: Letter, to: Sequence[str]) -> str:
+    """What these receivers read below the subject: a channel gets the brief."""
+    return (letter.brief if any(is_channel(each) for each in to) else "\n".join(letter.lines)) + "\n"
 
 
 def message_id(name: str, desk: Desk) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from rota.adapters.outbound import Addressed, Failures
+from rota.adapters.spool import spool_of
 from rota.alerting import desk_of, open_door
 from rota.catalogue import discover, load
 from rota.core import places as layout
@@ -19,7 +20,11 @@ from rota.core.rule import is_channel
 def find_places() -> Places:
     """This host's, or those under the embedded home."""
     home = os.environ.get("ROTA_HOME")
-    return layout.under(Path(home).absolute()) if home else layout.on_host()
+    if not home:
+        return layout.on_host()
+    places = layout.under(Path(home).absolute())
+    spool_of(places).make()  # what is caught leaves a record there
+    return places
 
 
 def find_agent(places: Places) -> Agent:
@@ -39,5 +44,6 @@ def send(places: Places, agent: Agent, letter: Letter, to: Sequence[str], now: d
     door = open_door(places, agent, now)
     mail = tuple(each for each in to if not is_channel(each))
     receivers = [each for each in [mail, *((each,) for each in to if is_channel(each))] if each]
-    failures, _ = door.send([Addressed(to=each, letter=letter) for each in receivers], [])
+    about = {"task": os.environ.get("ROTA_TASK", ""), "run": os.environ.get("ROTA_RUN_ID", "")}
+    failures, _ = door.send([Addressed(to=each, letter=letter, **about) for each in receivers], [])
     return door.where, {who: why for failed in failures for who, why in failed.items()}
