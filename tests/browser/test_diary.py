@@ -30,7 +30,13 @@ def open_first_letter(page: Page) -> None:
     page.wait_for_url("**/outbox/*/")
 
 
-OPENERS = {"run": open_first_failure, "letter": open_first_letter}
+def open_suspicious(page: Page) -> None:
+    page.goto("/runs/?status=succeeded&review=open")
+    page.locator("tbody th a").first.click()
+    page.wait_for_url("**/runs/*/")
+
+
+OPENERS = {"run": open_first_failure, "suspicious": open_suspicious, "letter": open_first_letter}
 
 
 def test_a_reader_logs_in_by_keyboard_alone_and_reaches_a_run(open_page: OpenPage) -> None:
@@ -94,6 +100,17 @@ def test_what_would_have_been_sent_leads_to_its_run_and_back(open_page: OpenPage
     page.wait_for_url("**/runs/*/")
     page.get_by_role("link", name=subject).click()
     expect(page.get_by_role("heading", level=1)).to_have_text(subject)
+
+
+def test_a_suspicious_success_is_told_by_word_and_shape(open_page: OpenPage) -> None:
+    page = open_page()
+    open_suspicious(page)
+    expect(page.locator("h1 .status")).to_have_text("succeeded")
+    shape = "element => getComputedStyle(element, '::before').content"
+    assert "!" in page.locator("h1 .status").evaluate(shape)
+    expect(page.locator(".doubtful")).to_contain_text("suspicious: ")
+    expect(page.locator("#review ~ p .review")).to_have_text("needs analysis")
+    assert "!" in page.locator("#review ~ p .review").evaluate(shape)
 
 
 def test_a_line_of_the_output_has_an_address_and_is_marked(open_page: OpenPage) -> None:

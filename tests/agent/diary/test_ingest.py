@@ -116,6 +116,18 @@ def test_a_suspicious_success_needs_analysis_and_an_attempt_that_another_follows
     assert [each.status for each in Run.objects.filter(review="needs_analysis")] == ["succeeded"]
 
 
+@pytest.mark.parametrize("status", ["failed", "lost"])
+def test_what_somebody_watched_fail_and_a_dry_run_need_no_analysis(production: Shipper, status: str) -> None:
+    production.ship(
+        failed(status=status, attended=True),
+        failed(status=status, dry_run=True),
+        run(dry_run=True, unexpected=["rows is 0; expected >0"]),
+    )
+    assert not Run.objects.exclude(review="").exists()
+    production.ship(run(attended=True, unexpected=["rows is 0; expected >0"]))
+    assert Run.objects.get(review="needs_analysis").attended, "that it is suspicious, nobody saw on the terminal"
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [

@@ -257,6 +257,53 @@ def test_a_run_page_shows_the_whole_record(cast: Cast, production: Shipper) -> N
     assert response.content == b"\x1b[31m<b>red</b>\x1b[0m\nsecond\n"
 
 
+def test_a_run_page_says_who_asked_for_what_and_who_watched(cast: Cast, production: Shipper) -> None:
+    asked = production.ship(
+        run(
+            trigger="manual",
+            slot=None,
+            asked_by="operator@desk",
+            attended=True,
+            dry_run=True,
+            parameters={"full": True, "databases": ["alpha", "beta"], "limit": 10.0, "since": "2025-01-01"},
+        )
+    )[0]["id"]
+    for address in (reverse("run", args=[asked]), "/runs/"):
+        page = text_of(cast.viewer, address)
+        assert "operator@desk" in page
+        assert "dry run" in page
+        assert "on a terminal" in page
+    assert "databases=alpha, beta, full=yes, limit=10, since=2025-01-01" in page
+    page = text_of(cast.viewer, reverse("run", args=[asked]))
+    for name, value in (("full", "yes"), ("databases", "alpha, beta"), ("limit", "10"), ("since", "2025-01-01")):
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in page
+    plain = text_of(cast.viewer, reverse("run", args=[production.ship(run())[0]["id"]]))
+    for hidden in ("Parameters", "Asked for by", "on a terminal", "dry run", "tried again", "suspicious"):
+        assert hidden not in plain
+
+
+def test_a_suspicious_success_is_shown_as_such_until_somebody_has_handled_it(cast: Cast, production: Shipper) -> None:
+    identifier = production.ship(run(task="send_reports", unexpected=["rows is 0; expected >0"]))[0]["id"]
+    own = reverse("run", args=[identifier])
+    for address in ("/", "/runs/", "/runs/?review=open", own):
+        page = text_of(cast.viewer, address)
+        assert '<span class="status succeeded suspicious">succeeded</span>' in page
+        assert '<span class="doubt">suspicious:</span> rows is 0; expected &gt;0' in page
+    assert "needs analysis" in text_of(cast.viewer, own)
+    cast.reviewer.post(reverse("review", args=[identifier]), {"state": "done"})
+    assert "send_reports" not in text_of(cast.viewer, "/")
+    assert "suspicious:" in text_of(cast.viewer, own)
+
+
+def test_a_failure_that_another_attempt_follows_says_when(cast: Cast, production: Shipper) -> None:
+    identifier = production.ship(failed(retry_at="2025-03-01T02:32:00Z"))[0]["id"]
+    for address in ("/runs/", reverse("run", args=[identifier])):
+        page = text_of(cast.viewer, address)
+        assert "tried again at" in page
+        assert ">02:32:00</time>" in page
+    assert "send_reports" not in text_of(cast.viewer, "/")
+
+
 def test_whatever_a_host_sends_is_shown_as_text(cast: Cast, production: Shipper) -> None:
     evil, sent = "\"><script>alert('x')</script>", str(uuid.UUID(int=7 << 76 | 2 << 62))
     identifier = production.ship(
@@ -265,8 +312,10 @@ def test_whatever_a_host_sends_is_shown_as_text(cast: Cast, production: Shipper)
             release=evil,
             items=[{"name": evil, "outcome": evil, "message": evil}],
             counts={evil: 1},
+            asked_by=evil,
+            parameters={evil: evil, "several": [evil, evil]},
         ),
-        run(),
+        run(unexpected=[evil, evil]),
         caught(id=sent, subject=evil, text=evil, to=[evil]),
         deploy(ref=evil, who=evil, reason=evil),
         {"id": evil},
@@ -357,7 +406,7 @@ def test_no_page_breaks_at_the_edge_of_the_calendar(
     identifier = production.ship(failed())[0]["id"]
     sent = production.ship(deploy(), caught())[1]["id"]
     for edge in (datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)):
-        Run.objects.update(started=edge, ended=edge, slot=edge)
+        Run.objects.update(started=edge, ended=edge, slot=edge, retry_at=edge)
         Deploy.objects.update(started=edge, ended=edge)
         Outbound.objects.update(at=edge)
         with timezone.override(zone):

@@ -151,6 +151,7 @@ class Run(models.Model):
     release = models.CharField(max_length=255, blank=True)
     unit_hash = models.CharField(max_length=128, blank=True)
     attempt = models.BigIntegerField(default=1)
+    attended = models.BooleanField(default=False, db_default=False)
     asked_by = models.CharField(max_length=255, blank=True, default="", db_default="")
     parameters = models.JSONField(default=dict, db_default=models.Value({}, models.JSONField()))
     dry_run = models.BooleanField(default=False, db_default=False)
@@ -175,6 +176,11 @@ class Run(models.Model):
 
     def __str__(self) -> str:
         return f"{self.task} on {self.host}"
+
+    @property
+    def doubts(self) -> str:
+        """What is suspicious about a success, in a line."""
+        return "; ".join(self.unexpected)
 
 
 class Output(models.Model):

@@ -19,8 +19,10 @@ TASKS = (
 HOSTS = ("production", "staging", "development", "backup")
 CATCHING = ("staging", "development")
 """The hosts from which nothing leaves."""
+PERSON = "operator@workstation-north"
 ENDINGS = (
-    (("succeeded", "", 0), 930),
+    (("succeeded", "", 0), 922),
+    (("suspicious", "", 0), 8),
     (("failed", "exit 3", 3), 25),
     (("failed", "timeout", None), 8),
     (("skipped", "locked", None), 25),
@@ -50,7 +52,7 @@ def deploys(host: str, amount: int, *, now: datetime, source: random.Random) -> 
             "release": f"{began:%Y%m%dT%H%M%SZ}-{commit[:12]}",
             "commit": commit,
             "ref": source.choice(("main", "v1.4.2", commit)),
-            "who": "operator@workstation-north",
+            "who": PERSON,
             "started": stamp(began),
             "ended": stamp(began + timedelta(seconds=seconds)),
             "duration": seconds,
@@ -70,10 +72,14 @@ def records(host: str, amount: int, *, now: datetime, source: random.Random) -> 
 
 def record(host: str, started: datetime, *, is_running: bool, source: random.Random) -> dict[str, object]:
     task, pack, typical, names = source.choice(TASKS)
-    status, reason, exit_code = drawn(ENDINGS, source)
+    ending, reason, exit_code = drawn(ENDINGS, source)
+    is_suspicious = ending == "suspicious"
+    status = "succeeded" if is_suspicious else ending
     seconds = round(typical * source.lognormvariate(0, 0.3), 3)
     if is_running:
-        status, reason, exit_code = "running", "", None
+        status, reason, exit_code, is_suspicious = "running", "", None, False
+    asked = asked_for(source) if status != "skipped" else {}
+    is_retried = reason == "exit 3" and source.random() < 0.2
     output = "" if status in ("skipped", "running") else text(task, status, source)
     return {
         "version": 1,
@@ -98,12 +104,29 @@ def record(host: str, started: datetime, *, is_running: bool, source: random.Ran
         "output_dropped": 0,
         "output": output,
         "items": items(task, status, source),
-        "counts": {} if is_running else {name: source.randrange(1, 5000) for name in names},
+        "counts": {} if is_running else {name: 0 if is_suspicious else source.randrange(1, 5000) for name in names},
         "boot_id": str(uuid.UUID(int=source.getrandbits(128))),
         "invocation_id": f"{source.getrandbits(128):032x}",
         "release": "20250101T000000Z-0123456789ab",
         "unit_hash": f"{source.getrandbits(256):064x}",
         "attempt": 1,
+        "unexpected": [f"{names[0]} is 0; expected >0"] if is_suspicious else [],
+        "retry_at": stamp(started + timedelta(seconds=seconds + 120)) if is_retried else None,
+        **asked,
+    }
+
+
+def asked_for(source: random.Random) -> dict[str, object]:
+    """Of a run in thirty: that somebody started it by hand, with what it was asked for."""
+    if source.random() > 1 / 30:
+        return {}
+    return {
+        "trigger": "manual",
+        "slot": None,
+        "asked_by": PERSON,
+        "attended": source.random() < 0.5,
+        "dry_run": source.random() < 0.3,
+        "parameters": {"since": "2025-01-01", "databases": ["alpha", "beta"], "limit": 100, "full": True},
     }
 
 

@@ -174,9 +174,14 @@ def reviews_given(records: Sequence[RunRecord]) -> dict[UUID, str]:
 
 
 def first_review(record: RunRecord) -> str:
-    """A failure wants to be looked at unless another attempt follows it, and so does a success that is suspicious."""
-    has_failed = record.status.value in NEEDS_ANALYSIS and record.retry_at is None
-    return ReviewState.NEEDS_ANALYSIS if has_failed or record.unexpected else ReviewState.NONE
+    """A failure wants to be looked at, and so does a success that is suspicious, as hosts tell their people of both.
+
+    Not a failure that another attempt follows, or that somebody watched on a terminal; and no dry run.
+    """
+    is_seen_to = record.retry_at is not None or record.attended
+    has_failed = record.status.value in NEEDS_ANALYSIS and not is_seen_to
+    wants_somebody = (has_failed or record.unexpected) and not record.dry_run
+    return ReviewState.NEEDS_ANALYSIS if wants_somebody else ReviewState.NONE
 
 
 def run_row(host: Host, record: RunRecord, review: str, now: datetime) -> Run:
@@ -205,6 +210,7 @@ def run_row(host: Host, record: RunRecord, review: str, now: datetime) -> Run:
         release=record.release,
         unit_hash=record.unit_hash,
         attempt=record.attempt,
+        attended=record.attended,
         asked_by=record.asked_by,
         parameters=dict(record.parameters),
         dry_run=record.dry_run,

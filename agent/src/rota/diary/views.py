@@ -52,6 +52,13 @@ LISTED = (
     "duration",
     "trigger",
     "review",
+    "attempt",
+    "asked_by",
+    "attended",
+    "parameters",
+    "dry_run",
+    "unexpected",
+    "retry_at",
 )
 
 
@@ -114,6 +121,7 @@ def run(request: HttpRequest, identifier: UUID) -> HttpResponse:
             "items": items[:SHOWN_ITEMS],
             "more_items": len(items) > SHOWN_ITEMS,
             "counts": sorted(found.counts.items()),
+            "parameters": sorted(found.parameters.items()),
             "caught": Outbound.objects.filter(run=found.pk)
             .only("id", "means", "subject")
             .order_by("at")[:SHOWN_CAUGHT],

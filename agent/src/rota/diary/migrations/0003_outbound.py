@@ -1,4 +1,4 @@
-"""What would have left the estate."""
+"""What would have left the estate, and who watched a run."""
 
 import django.db.models.deletion
 from django.db import migrations, models
@@ -17,6 +17,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AddField(
+            model_name="run",
+            name="attended",
+            field=models.BooleanField(db_default=False, default=False),
+        ),
         migrations.CreateModel(
             name="Outbound",
             fields=[

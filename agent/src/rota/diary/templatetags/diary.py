@@ -8,6 +8,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 
+from rota.diary.models import Run
 from rota.diary.output import render_text
 
 register = template.Library()
@@ -50,6 +51,17 @@ def local(value: datetime) -> str:
 
 
 @register.filter
+def clock(value: datetime) -> SafeString:
+    """The time of day in the diary's time zone, with the whole moment on hover."""
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        value.astimezone(UTC).isoformat(),
+        local(value),
+        local(value).partition(" ")[2],
+    )
+
+
+@register.filter
 def elapsed(value: datetime) -> str:
     return length((timezone.now() - value).total_seconds(), whole=True)
 
@@ -78,10 +90,37 @@ def status(value: str, word: str) -> SafeString:
     return format_html('<span class="status {}">{}</span>', value, word)
 
 
+@register.simple_tag
+def run_status(run: Run) -> SafeString:
+    """A run's status; shape and colour of a suspicious success are its own."""
+    words = f"{run.status} suspicious" if run.unexpected else run.status
+    return status(words, run.get_status_display())
+
+
 @register.filter
 def marked(text: str) -> SafeString:
     """What a host says, with a mark for each character that could not be seen or would turn the reading direction."""
     return render_text(text)
+
+
+@register.filter
+def setting(value: object) -> SafeString:
+    """A parameter's value as people write it."""
+    return render_text(written(value))
+
+
+@register.filter
+def settings(parameters: dict[str, object]) -> str:
+    """All parameters in a line."""
+    return ", ".join(f"{name}={written(value)}" for name, value in sorted(parameters.items()))
+
+
+def written(value: object) -> str:
+    if isinstance(value, bool):
+        return gettext("yes") if value else gettext("no")
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def roughly(seconds: float) -> str:
