@@ -7,9 +7,9 @@ from django.db import connection
 from django.db.models import Model, Q, QuerySet
 from django.http import QueryDict
 
-from rota.diary.models import Outbound, ReviewState, Run
+from rota.diary.models import Outbound, Run
+from rota.diary.reviewing import OPEN
 
-UNHANDLED = (ReviewState.NEEDS_ANALYSIS, ReviewState.ONGOING)
 MOST_CHOICES = 500
 
 # Walks the index on a column from value to value: as many steps as there are values, not as there are rows.
@@ -34,6 +34,8 @@ class RunFilter:
     task: str = ""
     status: str = ""
     review: str = ""
+    assessment: str = ""
+    tag: str = ""
     text: str = ""
 
     @property
@@ -46,10 +48,12 @@ class RunFilter:
             "host__name": self.host,
             "task": self.task,
             "status": self.status,
+            "assessment": self.assessment,
+            "tags__name": self.tag.lstrip("#").lower(),
         }
         runs = runs.filter(**{field: value for field, value in exact.items() if value})
         if self.review == "open":
-            runs = runs.filter(review__in=UNHANDLED)
+            runs = runs.filter(review__in=OPEN)
         elif self.review:
             runs = runs.filter(review=self.review)
         return runs.filter(contains(self.text)) if self.text else runs

@@ -38,6 +38,17 @@ class ReviewState(models.TextChoices):
     DONE = "done", _("done")
 
 
+class Assessment(models.TextChoices):
+    """What somebody found a run to be."""
+
+    NONE = "", _("none yet")
+    OK = "ok", _("ok")
+    NOT_OK = "not_ok", _("not ok")
+    ISSUE = "issue", _("known issue")
+    OTHER = "other", _("other")
+    OBSOLETE = "obsolete", _("obsolete")
+
+
 class DeployAction(models.TextChoices):
     DEPLOY = "deploy", _("deploy")
     ROLLBACK = "rollback", _("rollback")
@@ -159,6 +170,8 @@ class Run(models.Model):
     retry_at = models.DateTimeField(null=True)
     received = models.DateTimeField()
     review = models.CharField(max_length=20, choices=ReviewState.choices, blank=True)
+    assessment = models.CharField(max_length=20, choices=Assessment.choices, blank=True, default="", db_default="")
+    failure = models.CharField(max_length=32, blank=True, default="", db_default="")
 
     class Meta:
         indexes: ClassVar = [
@@ -204,13 +217,31 @@ class Item(models.Model):
 
 
 class Review(models.Model):
-    """What a person said of a run at one moment; the newest one is the run's review."""
+    """What a person said of a run at one moment; the newest one is the run's review.
+
+    One that was said of an earlier run, and holds for this one too, names the run that it was carried from.
+    """
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="reviews")
     person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="reviews")
     at = models.DateTimeField()
     state = models.CharField(max_length=20, choices=ReviewState.choices)
     summary = models.TextField(blank=True)
+    assessment = models.CharField(max_length=20, choices=Assessment.choices, blank=True, default="", db_default="")
+    tags = models.CharField(max_length=1000, blank=True, default="", db_default="")
+    carried_from = models.ForeignKey(Run, on_delete=models.SET_NULL, null=True, related_name="+")
+
+
+class RunTag(models.Model):
+    """A word that the newest review of a run marks it with; `started` is the run's, so that lists need no other."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="tags", db_index=False)
+    name = models.CharField(max_length=50)
+    started = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["run", "name"], name="tag_once")]
+        indexes: ClassVar = [models.Index(fields=["name", "-started", "-run"], name="tag_started")]
 
 
 class Deploy(models.Model):

@@ -69,6 +69,7 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
+    "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
 ]
@@ -80,6 +81,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "rota.diary.urls"
@@ -92,6 +94,7 @@ TEMPLATES = [
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
                 "rota.diary.middleware.diary_context",
             ],
             "builtins": ["django.templatetags.i18n", "django.templatetags.static", "rota.diary.templatetags.diary"],
@@ -117,6 +120,7 @@ SESSION_COOKIE_NAME = "__Host-rota-session" if BEHIND_TLS else "rota-session"
 SESSION_COOKIE_SECURE = BEHIND_TLS
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 KNOWN_COOKIE_NAME = "__Host-rota-known" if BEHIND_TLS else "rota-known"
 CSRF_COOKIE_NAME = "__Host-rota-csrf" if BEHIND_TLS else "rota-csrf"
 CSRF_COOKIE_SECURE = BEHIND_TLS

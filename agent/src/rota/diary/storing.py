@@ -12,6 +12,7 @@ from django.db import transaction
 
 from rota.core.record import BadRecord, DeployRecord, OutboundRecord, Record, RunRecord, parse_record, storable
 from rota.diary.models import Deploy, Host, Item, Outbound, Output, Quarantine, ReviewState, Run, Status
+from rota.diary.reviewing import carry, failure_of
 
 KEPT_BODY = 64 * 1024
 NEEDS_ANALYSIS = (Status.FAILED, Status.LOST)
@@ -146,7 +147,7 @@ def save_runs(host: Host, records: Sequence[RunRecord], now: datetime) -> None:
     said = reviews_given(records)
     replaceable = [field.name for field in Run._meta.concrete_fields if not field.primary_key]
     Run.objects.bulk_create(
-        [run_row(host, record, said.get(record.id, first_review(record)), now) for record in records],
+        [run_row(host, record, said.get(record.id, (first_review(record), "")), now) for record in records],
         update_conflicts=True,
         unique_fields=["id"],
         update_fields=replaceable,
@@ -165,12 +166,14 @@ def save_runs(host: Host, records: Sequence[RunRecord], now: datetime) -> None:
     if items:
         Item.objects.filter(run_id__in={item.run_id for item in items}).delete()
         Item.objects.bulk_create(items, batch_size=1000)
+    carry(host, (record for record in records if record.id not in said and first_review(record)), now=now)
 
 
-def reviews_given(records: Sequence[RunRecord]) -> dict[UUID, str]:
-    """What somebody said of these runs while they were running; their end does not unsay it."""
+def reviews_given(records: Sequence[RunRecord]) -> dict[UUID, tuple[str, str]]:
+    """State and assessment that somebody gave these runs while they were running; their end does not unsay them."""
     known = Run.objects.select_for_update().filter(id__in=[record.id for record in records])
-    return dict(known.exclude(review=ReviewState.NONE).values_list("id", "review"))
+    rows = known.exclude(review=ReviewState.NONE).values_list("id", "review", "assessment")
+    return {identifier: (review, assessment) for identifier, review, assessment in rows}
 
 
 def first_review(record: RunRecord) -> str:
@@ -184,7 +187,8 @@ def first_review(record: RunRecord) -> str:
     return ReviewState.NEEDS_ANALYSIS if wants_somebody else ReviewState.NONE
 
 
-def run_row(host: Host, record: RunRecord, review: str, now: datetime) -> Run:
+def run_row(host: Host, record: RunRecord, said: tuple[str, str], now: datetime) -> Run:
+    review, assessment = said
     return Run(
         id=record.id,
         host=host,
@@ -218,6 +222,8 @@ def run_row(host: Host, record: RunRecord, review: str, now: datetime) -> Run:
         retry_at=record.retry_at,
         received=now,
         review=review,
+        assessment=assessment,
+        failure=failure_of(record),
     )
 
 

@@ -9,6 +9,7 @@ from django.urls import path
 from django.views.decorators.http import require_safe
 
 from rota.diary import health, ingest, login, outbox, views
+from rota.diary.pages import reviews
 
 
 @login_not_required
@@ -25,7 +26,8 @@ urlpatterns = [
     path("runs/", views.runs, name="runs"),
     path("runs/<uuid:identifier>/", views.run, name="run"),
     path("runs/<uuid:identifier>/output.txt", views.output_text, name="output_text"),
-    path("runs/<uuid:identifier>/review", views.review, name="review"),
+    path("runs/<uuid:identifier>/review", reviews.review, name="review"),
+    path("runs/review", reviews.review_many, name="review_many"),
     path("hosts/", views.hosts, name="hosts"),
     path("releases/", views.releases, name="releases"),
     path("outbox/", outbox.outbox, name="outbox"),

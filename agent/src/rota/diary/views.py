@@ -4,25 +4,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.db.models import Count, F, OuterRef, QuerySet, Subquery, Window
 from django.db.models.functions import RowNumber
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
-from rota.diary.filters import UNHANDLED, RunFilter, read_filter, values_of
+from rota.diary.filters import RunFilter, read_filter, values_of
 from rota.diary.models import (
+    Assessment,
     Deploy,
     Environment,
     Host,
     Outbound,
     Output,
-    Person,
     Quarantine,
-    Review,
     ReviewState,
     Run,
     Status,
@@ -30,6 +27,7 @@ from rota.diary.models import (
 from rota.diary.output import Rendered
 from rota.diary.output import render as render_output
 from rota.diary.paging import page_of
+from rota.diary.reviewing import OPEN, open_like
 
 SILENT_AFTER = timedelta(hours=1)
 # So that the overview fits a laptop's screen.
@@ -59,6 +57,7 @@ LISTED = (
     "dry_run",
     "unexpected",
     "retry_at",
+    "assessment",
 )
 
 
@@ -76,7 +75,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         {
             "failures": failures[:SHOWN_FAILURES],
             "more_failures": len(failures) > SHOWN_FAILURES,
-            "open_amount": Run.objects.filter(review__in=UNHANDLED).count(),
+            "open_amount": Run.objects.filter(review__in=OPEN).count(),
             "running": running[:SHOWN_RUNNING],
             "more_running": len(running) > SHOWN_RUNNING,
             "hosts": contacts[:SHOWN_HOSTS],
@@ -100,6 +99,7 @@ def runs(request: HttpRequest) -> HttpResponse:
             "environments": Environment.choices,
             "statuses": Status.choices,
             "reviews": [choice for choice in ReviewState.choices if choice[0]],
+            "assessments": [choice for choice in Assessment.choices if choice[0]],
             "hosts": Host.objects.order_by("name").values_list("name", flat=True),
             "tasks": values_of(Run, "task"),
         },
@@ -126,8 +126,9 @@ def run(request: HttpRequest, identifier: UUID) -> HttpResponse:
             .only("id", "means", "subject")
             .order_by("at")[:SHOWN_CAUGHT],
             "output": output_of(found),
-            "reviews": found.reviews.select_related("person").order_by("-at"),
-            "open": open_failures(found).count() if found.review in UNHANDLED else 0,
+            "reviews": list(found.reviews.select_related("person").order_by("-at", "-id")),
+            "assessments": [choice for choice in Assessment.choices if choice[0]],
+            "open": open_like(found).count() if found.review in OPEN else 0,
         },
     )
 
@@ -137,23 +138,6 @@ def output_text(request: HttpRequest, identifier: UUID) -> HttpResponse:
     """A run's output as it was kept, as plain text."""
     found = get_object_or_404(Output, pk=identifier)
     return HttpResponse(found.text, content_type="text/plain; charset=utf-8")
-
-
-@require_POST
-def review(request: HttpRequest, identifier: UUID) -> HttpResponse:
-    """Write down what somebody says of a run, and when asked of the same task's earlier open failures on this host."""
-    if not isinstance(request.user, Person) or not request.user.may_review:
-        raise PermissionDenied
-    state = request.POST.get("state", "")
-    summary = request.POST.get("summary", "").replace("\0", "").strip()
-    with transaction.atomic():
-        found = get_object_or_404(Run.objects.select_for_update(), pk=identifier)
-        chosen = [found.pk]
-        if request.POST.get("all") and found.review in UNHANDLED:
-            chosen = list({found.pk, *open_failures(found).values_list("pk", flat=True)})
-        if state in (ReviewState.NEEDS_ANALYSIS, ReviewState.ONGOING, ReviewState.DONE):
-            say(request.user, chosen, ReviewState(state), summary, now=timezone.now())
-    return redirect("run", identifier)
 
 
 @require_safe
@@ -194,25 +178,13 @@ def unhandled_failures() -> "QuerySet[Run]":
     each = [F("task"), F("host")]
     newest_first = [F("started").desc(), F("id").desc()]
     return (
-        listed(Run.objects.filter(review__in=UNHANDLED))
+        listed(Run.objects.filter(review__in=OPEN))
         .annotate(
             place=Window(RowNumber(), partition_by=each, order_by=newest_first),
             open=Window(Count("*"), partition_by=each),
         )
         .filter(place=1)
         .order_by("-started", "-id")
-    )
-
-
-def open_failures(found: Run) -> "QuerySet[Run]":
-    """The open failures of this run's task on its host up to this run."""
-    return Run.objects.filter(task=found.task, host_id=found.host_id, review__in=UNHANDLED, started__lte=found.started)
-
-
-def say(person: Person, chosen: list[UUID], state: ReviewState, summary: str, *, now: datetime) -> None:
-    Run.objects.filter(pk__in=chosen).update(review=state)
-    Review.objects.bulk_create(
-        Review(run_id=each, person=person, at=now, state=state, summary=summary) for each in chosen
     )
 
 

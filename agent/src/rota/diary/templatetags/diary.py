@@ -1,8 +1,10 @@
 """How moments, lengths of time, statuses and what hosts say are written on every page."""
 
 from datetime import UTC, datetime
+from urllib.parse import urlencode
 
 from django import template
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -121,6 +123,13 @@ def written(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+@register.simple_tag
+def tag(word: str) -> SafeString:
+    """A tag, leading to all runs that bear it."""
+    address = f"{reverse('runs')}?{urlencode({'tag': word})}"
+    return format_html('<a class="tag" href="{}">{}</a>', address, word)
 
 
 def roughly(seconds: float) -> str:
