@@ -327,3 +327,14 @@ class Quarantine(models.Model):
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["host", "digest"], name="quarantine_once")]
         indexes: ClassVar = [models.Index(fields=["-received"], name="quarantine_received")]
+
+
+class PersonToken(models.Model):
+    """What a person's program proves itself with when it reads; only the SHA-256 of it is kept."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="tokens")
+    name = models.CharField(max_length=100)
+    digest = models.CharField(max_length=64, unique=True)
+    created = models.DateTimeField(auto_now_add=True)
+    last_used = models.DateTimeField(null=True)
+    revoked = models.DateTimeField(null=True)

@@ -48,21 +48,25 @@ def page_of(rows: "QuerySet[Row]", query: QueryDict, *, by: str = "started") -> 
 
     `by` is the column of the moment that the list is ordered by.
     """
-    if key := parse_key(query.get("after", "")):
-        found = list(rows.filter(later_than(key, by)).order_by(by, "id")[: PAGE + 1])
-        shown = found[:PAGE][::-1]
-        has_newer, has_older = len(found) > PAGE, True
-    else:
-        key = parse_key(query.get("before", ""))
-        found = list((rows.filter(earlier_than(key, by)) if key else rows).order_by(f"-{by}", "-id")[: PAGE + 1])
-        shown = found[:PAGE]
-        has_newer, has_older = key is not None, len(found) > PAGE
+    after, before = parse_key(query.get("after", "")), parse_key(query.get("before", ""))
+    shown, has_newer, has_older = beyond(rows, before=before, after=after, most=PAGE, by=by)
     return Page(
         rows=shown,
         newer=address(query, "after", key_of(shown[0], by)) if has_newer and shown else "",
         older=address(query, "before", key_of(shown[-1], by)) if has_older and shown else "",
-        newest=address(query, "", None) if key else "",
+        newest=address(query, "", None) if after or before else "",
     )
+
+
+def beyond(
+    rows: "QuerySet[Row]", *, before: Key | None, after: Key | None, most: int, by: str = "started"
+) -> tuple[list[Row], bool, bool]:
+    """At most so many rows beyond a key, newest first; and whether there are newer ones, and older ones."""
+    if after:
+        found = list(rows.filter(later_than(after, by)).order_by(by, "id")[: most + 1])
+        return found[:most][::-1], len(found) > most, True
+    found = list((rows.filter(earlier_than(before, by)) if before else rows).order_by(f"-{by}", "-id")[: most + 1])
+    return found[:most], before is not None, len(found) > most
 
 
 # The first comparison alone lets the database walk its index; the second settles rows of the same moment.
@@ -74,7 +78,7 @@ def later_than(key: Key, by: str) -> Q:
     return Q((f"{by}__gte", key.moment)) & (Q((f"{by}__gt", key.moment)) | Q(id__gt=key.id))
 
 
-def key_of(row: Model, by: str) -> Key:
+def key_of(row: Model, by: str = "started") -> Key:
     return Key(getattr(row, by), row.pk)
 
 

@@ -9,7 +9,9 @@ from django.urls import path
 from django.views.decorators.http import require_safe
 
 from rota.diary import health, ingest, login, outbox, views
-from rota.diary.pages import reviews
+from rota.diary.api.access import nowhere, without_login
+from rota.diary.api.read import api
+from rota.diary.pages import feeds, reviews, tokens
 
 
 @login_not_required
@@ -34,7 +36,13 @@ urlpatterns = [
     path("outbox/<uuid:identifier>/", outbox.caught, name="caught"),
     path("login/", login.LoginPage.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
+    path("failures.atom", feeds.failures, name="failures_feed"),
+    path("tokens/", tokens.tokens, name="tokens"),
+    path("tokens/make", tokens.make_one, name="make_token"),
+    path("tokens/<int:identifier>/revoke", tokens.revoke, name="revoke_token"),
     path("api/v1/records", ingest.records, name="records"),
+    path("api/v1/", (without_login(api.urls[0]), *api.urls[1:])),
+    path("api/<path:rest>", nowhere),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("static/<path:path>", static, name="static"),

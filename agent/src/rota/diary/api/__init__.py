@@ -1,0 +1,1 @@
+"""The read API: all that pages show, as JSON, with an OpenAPI document."""

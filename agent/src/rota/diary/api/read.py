@@ -1,0 +1,164 @@
+"""The addresses of the read API, below /api/v1/."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
+from ninja import NinjaAPI, Query
+from ninja.errors import AuthenticationError, ValidationError
+
+from rota.diary.api.access import CHALLENGE, ByTokenOrSession
+from rota.diary.api.schemas import (
+    Asked,
+    Deploys,
+    HostRow,
+    OfHost,
+    Problem,
+    Runs,
+    RunsAsked,
+    RunWhole,
+)
+from rota.diary.filters import RunFilter
+from rota.diary.models import Deploy, Output, Run
+from rota.diary.paging import Row, beyond, key_of, parse_key
+from rota.diary.views import hosts_with_contact
+
+api = NinjaAPI(
+    title="Rota's diary",
+    version="1",
+    description=(
+        "Every run of every host, to be read by programs. Each request bears a token that its person made on the "
+        "page *Tokens*: `Authorization: Bearer rota_…`."
+    ),
+    docs_url=None,  # its page would want scripts of other sites
+    openapi_url="openapi.json",
+    urls_namespace="api",
+    auth=ByTokenOrSession(),
+)
+
+Answers = dict[int, Any]
+
+
+def answers(schema: Any, *more: int) -> Answers:
+    """What an address answers: this, or why not."""
+    return {200: schema, **dict.fromkeys((401, 422, *more), Problem)}
+
+
+@api.get("runs", response=answers(Runs), summary="Runs of all hosts, newest first")
+def list_runs(request: HttpRequest, asked: Query[RunsAsked]) -> Mapping[str, Any]:
+    said = asked.dict(exclude={"limit", "before", "after"})
+    wanted = RunFilter(**{name: str(value) if value else "" for name, value in said.items()})
+    rows, keys = page(request, wanted.apply(Run.objects.select_related("host")), asked)
+    return {"runs": [with_page(row) for row in rows], **keys}
+
+
+@api.get("runs/{uuid:identifier}", response=answers(RunWhole, 404), summary="One run, whole but for its output")
+def one_run(request: HttpRequest, identifier: UUID) -> Run:
+    found = with_page(get_object_or_404(Run.objects.select_related("host"), pk=identifier))
+    reviews = found.reviews.select_related("person").order_by("-at", "-id")
+    return Whole(found, list(reviews))  # type: ignore[return-value]  # the schema reads its attributes
+
+
+@api.get(
+    "runs/{uuid:identifier}/output",
+    url_name="output",
+    response={401: Problem, 404: Problem, 422: Problem},
+    summary="What a run wrote, as far as it was kept",
+    openapi_extra={"responses": {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}},
+)
+def output(request: HttpRequest, identifier: UUID) -> HttpResponse:
+    found = get_object_or_404(Output, pk=identifier)
+    return HttpResponse(found.text, content_type="text/plain; charset=utf-8")
+
+
+@api.get("hosts", response=answers(list[HostRow]), summary="All hosts")
+def list_hosts(request: HttpRequest) -> list[Mapping[str, Any]]:
+    return [
+        {
+            "name": contact.host.name,
+            "environment": contact.host.environment,
+            "last_contact": contact.host.last_contact,
+            "is_silent": contact.is_silent,
+            "release": contact.release,
+        }
+        for contact in hosts_with_contact(timezone.now())
+    ]
+
+
+@api.get("deploys", response=answers(Deploys), summary="Deploys of all hosts, newest first")
+def list_deploys(request: HttpRequest, asked: Query[OfHost]) -> Mapping[str, Any]:
+    deploys = Deploy.objects.select_related("host")
+    rows, keys = page(request, deploys.filter(host__name=asked.host) if asked.host else deploys, asked)
+    return {"deploys": rows, **keys}
+
+
+class Whole:
+    """A run with what lies in other tables."""
+
+    def __init__(self, run: Run, reviews: list[Any]) -> None:
+        self.run = run
+        self.items = run.items.order_by("position")
+        self.output = reverse("api:output", args=[run.pk])
+        self.reviews = [
+            {
+                "at": each.at,
+                "person": str(each.person),
+                "state": each.state,
+                "assessment": each.assessment,
+                "summary": each.summary,
+                "tags": each.tags.split(),
+            }
+            for each in reviews
+        ]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.run, name)
+
+
+def with_page(run: Run) -> Run:
+    run.page = reverse("run", args=[run.pk])  # type: ignore[attr-defined]  # the schema reads it
+    return run
+
+
+def page(request: HttpRequest, rows: "QuerySet[Row]", asked: Asked) -> tuple[list[Row], Mapping[str, str | None]]:
+    """The rows that are asked for, and the keys beyond them.
+
+    Raises ValidationError for a key that is none, and for a parameter that is not known: a filter that is misspelt
+    would find everything.
+    """
+    known = type(asked).model_fields
+    for name in request.GET:
+        if name not in known:
+            raise ValidationError([{"loc": ("query", name), "msg": f"is not known; there are: {', '.join(known)}"}])
+    before, after = parse_key(asked.before), parse_key(asked.after)
+    for name, text, key in (("before", asked.before, before), ("after", asked.after, after)):
+        if text and key is None:
+            raise ValidationError([{"loc": ("query", name), "msg": f"{text!r} is no key of a list"}])
+    shown, has_newer, has_older = beyond(rows, before=before, after=after, most=asked.limit)
+    return shown, {
+        "older": str(key_of(shown[-1])) if has_older and shown else None,
+        "newer": str(key_of(shown[0])) if has_newer and shown else None,
+    }
+
+
+@api.exception_handler(ValidationError)
+def refuse(request: HttpRequest, error: Any) -> HttpResponse:
+    said = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors)
+    return api.create_response(request, {"error": said}, status=422)
+
+
+@api.exception_handler(AuthenticationError)
+def ask_for_a_token(request: HttpRequest, error: Any) -> HttpResponse:
+    response = api.create_response(request, {"error": "this address wants one of your tokens"}, status=401)
+    response["WWW-Authenticate"] = CHALLENGE
+    return response
+
+
+@api.exception_handler(Http404)
+def nothing_there(request: HttpRequest, error: Any) -> HttpResponse:
+    return api.create_response(request, {"error": "there is nothing of this id"}, status=404)

@@ -1,0 +1,175 @@
+"""What the read API takes and answers."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from ninja import Field, Schema
+from pydantic import AfterValidator
+
+from rota.core.status import DeployAction, DeployStatus, Environment, Status, Trigger
+from rota.diary.models import Assessment, ReviewState
+
+ReviewWord = Annotated[str, Field(pattern=f"^({'|'.join(ReviewState.values)})$")]
+AssessmentWord = Annotated[str, Field(pattern=f"^({'|'.join(Assessment.values)})$")]
+
+
+def without_nul(text: str) -> str:
+    """Raises ValueError for what no database can look for."""
+    if "\0" in text:
+        raise ValueError("it holds a NUL character")
+    return text
+
+
+Text = Annotated[str, Field(max_length=500), AfterValidator(without_nul)]
+
+
+class Asked(Schema):
+    """What every list takes."""
+
+    limit: int = Field(25, ge=1, le=200, description="How many at most.")
+    before: Text = Field("", description="The key of the row after which to go on, as `older` has it.")
+    after: Text = Field("", description="The key of the row before which to look, as `newer` has it.")
+
+
+class RunsAsked(Asked):
+    """Which runs; each is as the list of runs has it in its address, and empty where nothing is asked."""
+
+    environment: Environment | None = None
+    host: Text = ""
+    task: Text = ""
+    status: Status | None = None
+    review: Annotated[str, Field(pattern=f"^(open|{'|'.join(ReviewState.values)})$")] = ""
+    assessment: AssessmentWord = ""
+    tag: Text = ""
+    text: Text = ""
+
+
+class OfHost(Asked):
+    """Which deploys."""
+
+    host: Text = ""
+
+
+class Problem(Schema):
+    """Why there is no answer."""
+
+    error: str
+
+
+class RunRow(Schema):
+    """A run, as lists have it. `duration` is in seconds, `page` the address of its page."""
+
+    id: UUID
+    host: str
+    environment: Environment
+    task: str
+    pack: str
+    slot: datetime | None
+    trigger: Trigger
+    started: datetime
+    ended: datetime | None
+    status: Status
+    reason: str
+    duration: float | None
+    release: str
+    attempt: int
+    review: ReviewWord
+    assessment: AssessmentWord
+    page: str
+
+    @staticmethod
+    def resolve_host(row: object) -> str:
+        return str(row.host.name)  # type: ignore[attr-defined]  # a Run
+
+
+class ItemRow(Schema):
+    """One thing a run worked on."""
+
+    name: str
+    outcome: str
+    message: str
+
+
+class ReviewRow(Schema):
+    """What a person said of a run, the newest first."""
+
+    at: datetime
+    person: str
+    state: ReviewWord
+    assessment: AssessmentWord
+    summary: str
+    tags: list[str]
+
+
+class RunWhole(RunRow):
+    """A run with all there is of it but its output, whose address `output` is. `cpu` is in seconds, sizes in bytes."""
+
+    exit_code: int | None
+    signal: int | None
+    cpu: float | None
+    memory_peak: int | None
+    output_bytes: int
+    output_dropped: int
+    counts: dict[str, float]
+    boot_id: str
+    invocation_id: str
+    unit_hash: str
+    asked_by: str
+    parameters: dict[str, str | float | bool | list[str]]
+    dry_run: bool
+    unexpected: list[str]
+    retry_at: datetime | None
+    received: datetime
+    items: list[ItemRow]
+    reviews: list[ReviewRow]
+    output: str
+
+
+class Runs(Schema):
+    """Runs, the newest first. `older` and `newer` are keys for `before` and `after`; null where there is nothing."""
+
+    runs: list[RunRow]
+    older: str | None
+    newer: str | None
+
+
+class HostRow(Schema):
+    """A host, when it was last heard of, and the release that it was given last."""
+
+    name: str
+    environment: str
+    last_contact: datetime | None
+    is_silent: bool
+    release: str
+
+
+class DeployRow(Schema):
+    """One release put on one host, or taken back. `duration` is in seconds."""
+
+    id: UUID
+    host: str
+    environment: Environment
+    action: DeployAction
+    release: str
+    previous: str
+    commit: str
+    ref: str
+    who: str
+    started: datetime
+    ended: datetime | None
+    duration: float | None
+    status: DeployStatus
+    reason: str
+
+    @staticmethod
+    def resolve_host(row: object) -> str:
+        return str(row.host.name)  # type: ignore[attr-defined]  # a Deploy
+
+
+class Deploys(Schema):
+    """Deploys, the newest first, with keys as those of runs."""
+
+    deploys: list[DeployRow]
+    older: str | None
+    newer: str | None

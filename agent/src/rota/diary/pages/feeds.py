@@ -1,0 +1,42 @@
+"""What people follow with other programs: a feed of failures."""
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.feedgenerator import Atom1Feed
+from django.utils.translation import gettext
+from django.views.decorators.http import require_safe
+
+from rota.diary.api.access import for_readers
+from rota.diary.filters import RunFilter, read_filter
+from rota.diary.models import Run, Status
+
+NEWEST = 50
+FOLLOWED = (Status.FAILED, Status.LOST)
+
+
+@for_readers
+@require_safe
+def failures(request: HttpRequest) -> HttpResponse:
+    """The newest failures as an Atom feed (RFC 4287), narrowed by the same words as the list of runs."""
+    runs = read_filter(RunFilter, request.GET).apply(Run.objects.select_related("host").filter(status__in=FOLLOWED))
+    here = request.build_absolute_uri(reverse("runs"))
+    feed = Atom1Feed(
+        title=gettext("Failures in Rota's diary"),
+        link=here,
+        description=None,
+        feed_url=request.build_absolute_uri(),
+        language=request.LANGUAGE_CODE if hasattr(request, "LANGUAGE_CODE") else "en",
+    )
+    for run in runs.order_by("-started", "-id")[:NEWEST]:
+        address = request.build_absolute_uri(reverse("run", args=[run.pk]))
+        feed.add_item(
+            title=f"{run.task} {run.get_status_display()}, {run.host}: {run.reason}",
+            link=address,
+            description=run.reason,
+            unique_id=f"urn:uuid:{run.pk}",
+            pubdate=run.started,
+            updateddate=run.ended or run.started,
+            author_name=run.host.name,
+            categories=(run.task, run.environment),
+        )
+    return HttpResponse(feed.writeString("utf-8"), content_type="application/atom+xml; charset=utf-8")

@@ -1,0 +1,58 @@
+"""One's own tokens, with which programs read the diary: made, shown once, revoked."""
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from rota.diary.models import Person, PersonToken
+from rota.diary.tokens import MOST, make
+
+
+@require_safe
+def tokens(request: HttpRequest) -> HttpResponse:
+    """The tokens of whoever looks that are not revoked."""
+    return show(request, "")
+
+
+@require_POST
+@never_cache
+def make_one(request: HttpRequest) -> HttpResponse:
+    """Make a token and show it, this once."""
+    name = request.POST.get("name", "").replace("\0", "").strip()[:100]
+    if not name:
+        messages.warning(request, gettext("Say what the token is for."))
+        return redirect("tokens")
+    if live(request).count() >= MOST:
+        messages.warning(request, gettext("These are enough tokens; revoke one first."))
+        return redirect("tokens")
+    return show(request, make(somebody(request), name))
+
+
+@require_POST
+def revoke(request: HttpRequest, identifier: int) -> HttpResponse:
+    """Let a token open nothing any more."""
+    token = get_object_or_404(live(request), pk=identifier)
+    token.revoked = timezone.now()
+    token.save(update_fields=["revoked"])
+    messages.success(request, gettext("The token “%s” opens nothing any more.") % token.name)
+    return redirect("tokens")
+
+
+def show(request: HttpRequest, made: str) -> HttpResponse:
+    return render(request, "diary/tokens.html", {"tokens": live(request).order_by("-created"), "made": made})
+
+
+def live(request: HttpRequest) -> "QuerySet[PersonToken]":
+    return PersonToken.objects.filter(person=somebody(request), revoked=None)
+
+
+def somebody(request: HttpRequest) -> Person:
+    if not isinstance(request.user, Person):
+        raise PermissionDenied
+    return request.user

@@ -1,0 +1,178 @@
+"""The read API answers what its OpenAPI document says, to whom it should, and nothing else."""
+
+import base64
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import schemathesis
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+from django.test import Client
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from rota.diary import tokens
+from rota.diary.models import Person, PersonToken, Run
+from rota.diary.wsgi import application
+from tests.agent.diary.conftest import TOKEN, Cast, Shipper, visitor
+from tests.agent.diary.records import deploy, failed, run
+
+EXAMPLES = 20
+LISTS = ("/api/v1/runs", "/api/v1/hosts", "/api/v1/deploys")
+
+
+@pytest.fixture
+def token(cast: Cast) -> str:
+    return tokens.make(cast.people["viewer"], "a test")
+
+
+def bearing(token: str) -> Client:
+    client = visitor()
+    client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {token}"
+    return client
+
+
+def answer(client: Client, address: str, status: int = 200) -> Any:
+    response = client.get(address)
+    assert response.status_code == status, response.content
+    return response.json()
+
+
+@pytest.mark.parametrize("address", [*LISTS, "/failures.atom"])
+def test_a_stranger_is_asked_for_a_token(cast: Cast, address: str) -> None:
+    for client in (cast.stranger, bearing("rota_none"), bearing("")):
+        response = client.get(address)
+        assert response.status_code == 401
+        assert response.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_a_hosts_token_reads_nothing(cast: Cast, production: Shipper) -> None:
+    assert bearing(TOKEN).get("/api/v1/runs").status_code == 401
+
+
+def test_a_token_reads_as_bearer_and_as_password(cast: Cast, production: Shipper, token: str) -> None:
+    production.ship(run())
+    basic = visitor()
+    basic.defaults["HTTP_AUTHORIZATION"] = "Basic " + base64.b64encode(f"anybody:{token}".encode()).decode()
+    for client in (bearing(token), basic, cast.viewer):
+        assert len(answer(client, "/api/v1/runs")["runs"]) == 1
+    assert PersonToken.objects.get().last_used is not None
+
+
+def test_a_wrong_token_is_not_made_good_by_a_session(cast: Cast) -> None:
+    client = cast.viewer
+    assert client.get("/api/v1/runs", HTTP_AUTHORIZATION="Bearer rota_wrong").status_code == 401
+
+
+def test_a_token_of_somebody_who_left_or_that_is_revoked_opens_nothing(cast: Cast, token: str) -> None:
+    Person.objects.filter(email="viewer@example.org").update(is_active=False)
+    assert bearing(token).get("/api/v1/runs").status_code == 401
+    Person.objects.update(is_active=True)
+    client = cast.viewer
+    client.post(f"/tokens/{PersonToken.objects.get().pk}/revoke")
+    assert bearing(token).get("/api/v1/runs").status_code == 401
+
+
+def test_a_token_is_shown_once_and_kept_hashed(cast: Cast) -> None:
+    client = cast.viewer
+    page = client.post("/tokens/make", {"name": "the wall screen"}).content.decode()
+    shown = page.partition("<code>")[2].partition("</code>")[0]
+    assert answer(bearing(shown), "/api/v1/runs")["runs"] == []
+    listed = client.get("/tokens/").content.decode()
+    assert "the wall screen" in listed
+    assert shown not in listed
+    assert shown not in str(list(PersonToken.objects.values()))
+
+
+def test_nobody_revokes_anothers_token(cast: Cast, token: str) -> None:
+    assert cast.administrator.post(f"/tokens/{PersonToken.objects.get().pk}/revoke").status_code == 404
+
+
+def test_a_run_is_told_whole(cast: Cast, production: Shipper, token: str) -> None:
+    record = failed(parameters={"name": ["Alpha"], "full": True}, unexpected=["rows is 0; expected >0"])
+    (here,) = (result["id"] for result in production.ship(record))
+    cast.reviewer.post(f"/runs/{here}/review", {"state": "done", "summary": "was the disk", "tags": "#disk"})
+    told = answer(bearing(token), f"/api/v1/runs/{here}")
+    for key in ("task", "host", "status", "reason", "exit_code", "counts", "parameters", "unexpected", "items"):
+        assert told[key] == record[key], key
+    assert told["reviews"][0] | {"at": ""} == {
+        "at": "", "person": "Reviewer", "state": "done", "assessment": "", "summary": "was the disk", "tags": ["disk"],
+    } | {"tags": ["#disk"]}  # fmt: skip
+    assert bearing(token).get(told["output"]).content == b"hello\n"
+    assert cast.viewer.get(told["page"]).status_code == 200
+
+
+def test_lists_are_narrowed_and_paged_by_key(cast: Cast, production: Shipper, token: str) -> None:
+    production.ship(*(run(started=f"2025-03-01T02:{n:02d}:00Z") for n in range(7)), failed(), deploy())
+    client = bearing(token)
+    assert [each["status"] for each in answer(client, "/api/v1/runs?status=failed")["runs"]] == ["failed"]
+    seen: list[str] = []
+    key = ""
+    while key is not None:
+        told = answer(client, f"/api/v1/runs?limit=3&before={key.replace('+', '%2B')}")
+        seen += [each["id"] for each in told["runs"]]
+        key = told["older"]
+    assert seen == [str(pk) for pk in Run.objects.order_by("-started", "-id").values_list("pk", flat=True)]
+    assert len(answer(client, "/api/v1/deploys")["deploys"]) == 1
+    assert answer(client, "/api/v1/hosts")[0]["name"] == "production"
+
+
+@pytest.mark.parametrize(
+    "query", ["stauts=failed", "status=broken", "limit=0", "limit=x", "before=yesterday", "host=%00", "review=fine"]
+)
+def test_a_wrong_question_is_refused_with_the_reason(cast: Cast, token: str, query: str) -> None:
+    assert query.partition("=")[0] in answer(bearing(token), f"/api/v1/runs?{query}", 422)["error"]
+
+
+def test_what_is_not_there_is_not_found(cast: Cast, token: str) -> None:
+    for address in (f"/api/v1/runs/{uuid.uuid4()}", f"/api/v1/runs/{uuid.uuid4()}/output"):
+        assert "nothing" in answer(bearing(token), address, 404)["error"]
+
+
+def test_failures_are_a_feed(cast: Cast, production: Shipper, token: str) -> None:
+    production.ship(run(), failed(reason="exit <3>"), failed(task="other_task"))
+    feed = bearing(token).get("/failures.atom?task=send_reports")
+    assert feed.headers["Content-Type"].startswith("application/atom+xml")
+    text = feed.content.decode()
+    assert text.count("<entry>") == 1
+    assert "exit &lt;3&gt;" in text
+
+
+@contextmanager
+def one_connection() -> Iterator[None]:
+    """Requests that end do not close the connection in which the test's rows are; Django's client does the same."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+def test_the_api_is_as_its_document_says_whatever_is_asked(cast: Cast, production: Shipper, token: str) -> None:
+    """Schemathesis asks each address what its document allows and what it does not."""
+    production.ship(run(), failed(output="\x1b[31mred\0"[:-1]), deploy())
+    headers = {"X-Forwarded-Proto": "https", "Host": "localhost", "Authorization": f"Bearer {token}"}
+    rules = settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+    def ask(case: Any) -> None:
+        # A key of a list is text to the document, and not each text is one.
+        case.call_and_validate(headers=headers, excluded_checks=[positive_data_acceptance])
+
+    with one_connection():
+        schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", application, headers=headers)
+        operations = [each.ok() for each in schema.get_all_operations() if isinstance(each, Ok)]
+        for operation in operations:
+            for mode in GenerationMode:
+                rules(given(case=operation.as_strategy(generation_mode=mode))(ask))()
+    assert len(operations) == 5
