@@ -12,9 +12,10 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.utils import timezone
 
 from rota.diary.configuration import Administrator, Configuration, Database
-from rota.diary.models import Deploy, Host, Outbound, Person, Quarantine, Run, Token
+from rota.diary.models import AuditEntry, Deploy, Host, Outbound, Person, Quarantine, Run, Token
 
 SOURCES = Path(__file__).resolve().parents[3] / "agent" / "src"
 HOST = """
@@ -82,6 +83,33 @@ def test_sync_revokes_tokens_that_are_no_longer_configured(
     assert Token.objects.filter(revoked=None).count() == 2
 
 
+def test_sync_leaves_a_token_revoked_that_somebody_has_revoked(
+    database: Database, configured_as: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said("sync")
+    token = Token.objects.get(host__name="backup")
+    token.revoked, token.revoked_by = timezone.now(), Person.objects.get()
+    token.save()
+    assert "backup: its token was revoked in the diary and stays so; give it another: fab secrets.rotate" in said(
+        "sync"
+    )
+    assert Token.objects.get(pk=token.pk).revoked is not None
+    renewed = dict(configured_as.host_tokens) | {"backup": sha256(b"renewed").hexdigest()}
+    monkeypatch.setattr(settings, "CONFIGURATION", replace(configured_as, host_tokens=renewed))
+    assert "backup: token accepted" in said("sync")
+
+
+def test_what_commands_change_is_in_the_audit_log(database: Database, configured_as: Configuration) -> None:
+    said("sync")
+    said("sync")
+    assert list(AuditEntry.objects.order_by("id").values_list("who", "action", "subject_name")) == [
+        ("rota-diary", "token accepted", "backup"),
+        ("rota-diary", "token accepted", "production"),
+        ("rota-diary", "person made", "Operator"),
+    ]
+    assert "first password" not in str(list(AuditEntry.objects.values()))
+
+
 def test_sync_leaves_a_chosen_password_alone(database: Database, configured_as: Configuration) -> None:
     said("sync")
     person = Person.objects.get()
@@ -112,9 +140,17 @@ def test_seeding_fills_the_diary_but_never_productions(database: Database, monke
         said("seed")
 
 
-def test_the_deployment_check_is_silent_on_a_host(tmp_path: Path) -> None:
-    (tmp_path / "diary.yml").write_text(HOST.format(media=tmp_path))
-    done = rota_diary("check", "--deploy", "--fail-level=INFO", ROTA_CONFIGURATION=str(tmp_path))
+MORE = """
+  session_hours: 12
+  session_idle_hours: 1
+"""
+
+
+@pytest.mark.parametrize("more", ["", MORE], ids=["plain", "with everything"])
+@pytest.mark.parametrize("place", ["ROTA_CONFIGURATION", "ROTA_HOME"])
+def test_the_deployment_check_is_silent_with_every_configuration(tmp_path: Path, place: str, more: str) -> None:
+    (tmp_path / "diary.yml").write_text(HOST.format(media=tmp_path) + more)
+    done = rota_diary("check", "--deploy", "--fail-level=INFO", **{place: str(tmp_path)})
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -52,6 +52,8 @@ def test_the_embedded_form_needs_nothing_but_its_home(tmp_path: Path) -> None:
         ("diary: {host_tokens: {production: secret}}", "64 hexadecimal digits"),
         ("diary: {host_environments: {web: prod}}", "diary.host_environments.web is 'prod'; it is one of development"),
         ("diary: {administrators: [{name: Somebody}]}", "no email address"),
+        ("diary: {session_hours: 0}", "diary.session_hours is 0; it is a whole number of hours"),
+        ("diary: {session_idle_hours: soon}", "diary.session_idle_hours is 'soon'"),
         ("diary: {hosts: [", "is not YAML: line 1, column 17: while parsing"),
         ("diary: &a {hosts: *a}", "is not YAML: line 1"),
     ],

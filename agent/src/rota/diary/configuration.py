@@ -58,6 +58,8 @@ class Configuration:
     host_tokens: Mapping[str, str] = field(default_factory=dict)
     host_environments: Mapping[str, str] = field(default_factory=dict)
     administrators: tuple[Administrator, ...] = ()
+    session_hours: int = 14 * 24
+    session_idle_hours: int = 3 * 24
 
 
 def load(environ: Mapping[str, str]) -> Configuration:
@@ -121,6 +123,9 @@ def parse(section: Mapping[str, Any], *, form: Form) -> Configuration:
         values["host_environments"] = environments
     if "administrators" in values:
         values["administrators"] = tuple(parse_administrator(each) for each in values["administrators"] or ())
+    for name in ("session_hours", "session_idle_hours"):
+        if not isinstance(values.get(name, 1), int) or values.get(name, 1) < 1:
+            raise ConfigurationError(f"diary.{name} is {values[name]!r}; it is a whole number of hours, at least 1")
     check_environment("diary.environment", values.get("environment", Environment.DEVELOPMENT))
     check_time_zone(values.get("time_zone", "UTC"))
     return Configuration(form=form, **values)

@@ -5,6 +5,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from hashlib import sha256
 
 from django.contrib.auth.decorators import login_not_required
@@ -19,6 +20,7 @@ from rota.diary.models import Host, Token
 from rota.diary.storing import store
 
 VERSION = 1
+USE_NOTED_EVERY = timedelta(minutes=5)
 AT_ONCE = 2
 """Requests stored at the same time in one process; the rest of its threads stay free for people."""
 PATIENCE = 2.0
@@ -71,7 +73,15 @@ def authenticate(request: HttpRequest) -> Host:
     found = Token.objects.select_related("host").filter(digest=digest, revoked=None).first()
     if found is None:
         raise Refused(401, "no host has this token; on the diary's host, `rota-diary sync` applies the configured ones")
+    note_use(found)
     return found.host
+
+
+def note_use(token: Token) -> None:
+    """Write down that a token was used, a few times an hour: batches come faster than anybody looks."""
+    now = timezone.now()
+    if token.used is None or now - token.used > USE_NOTED_EVERY:
+        Token.objects.filter(pk=token.pk).update(used=now)
 
 
 @contextmanager

@@ -1,15 +1,19 @@
-"""Logging in, slowed down for who guesses, without closing the diary to whom it knows."""
+"""Logging in and out, slowed down for who guesses, without closing the diary to whom it knows."""
 
 from datetime import timedelta
 from hashlib import sha256
 
 from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY
 from django.contrib.auth.forms import AuthenticationForm
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from rota.diary.models import LoginFailure
+from rota.diary import audit, sessions
+from rota.diary.models import LoginFailure, Person
+from rota.diary.rights import PROVEN
+from rota.diary.visitor import client_address, network_of
 
 WINDOW = timedelta(minutes=15)
 MOST_PER_PAIR = 10
@@ -26,16 +30,16 @@ class LoginPage(LoginView):
     redirect_authenticated_user = True
 
     def post(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
-        """Count the attempt first and its password after: guesses made at the same moment do not slip through."""
         email = shortened(request.POST.get("username", ""))
-        attempt = note_attempt(client_address(request), email)
-        if too_many_failures(attempt, is_known=is_known(request, email)):
-            attempt.delete()
+        attempt = begin_attempt(request, email)
+        if attempt is None:
             return self.refuse(request)
         response = super().post(request, *args, **kwargs)
         if response.status_code == 302:
             attempt.delete()
             remember(response, email)
+        else:
+            note_refused(email)
         return response
 
     def refuse(self, request: HttpRequest) -> HttpResponse:
@@ -45,12 +49,39 @@ class LoginPage(LoginView):
         return response
 
 
-def client_address(request: HttpRequest) -> str:
-    """Return who asks: over the unix socket what nginx appended last, since the client may have made up the rest."""
-    peer = request.META.get("REMOTE_ADDR", "")
-    if peer:
-        return str(peer)
-    return request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()[:64]
+def begin_session(sender: object, request: HttpRequest, user: Person, **_: object) -> None:
+    """Write down that somebody has logged in, by whatever means; Django calls it."""
+    now = timezone.now()
+    sessions.begin(request, now=now)
+    request.session[PROVEN] = now.timestamp()
+    means = str(request.session[BACKEND_SESSION_KEY]).rpartition(".")[2]
+    audit.note(user, "logged in", None, {"by": MEANS[means]})
+
+
+MEANS = {"ModelBackend": "password"}
+
+
+def note_logout(sender: object, request: HttpRequest, user: Person | None, **_: object) -> None:
+    if user is not None:
+        audit.note(user, "logged out")
+
+
+def note_refused(email: str) -> None:
+    """Write down a refused login; what is no email address may be a password in the wrong field, and is not kept."""
+    known = Person.objects.filter(email=email).first()
+    audit.note(None, "login refused", known or (email if "@" in email else "(not an email address)"))
+
+
+def begin_attempt(request: HttpRequest, email: str) -> LoginFailure | None:
+    """Count an attempt before its password is looked at, so that guesses made at one moment do not slip through.
+
+    Returns what is a failure until whoever asked deletes it, or None where there were too many.
+    """
+    attempt = note_attempt(network_of(client_address(request)), email)
+    if too_many_failures(attempt, is_known=is_known(request, email)):
+        attempt.delete()
+        return None
+    return attempt
 
 
 def note_attempt(address: str, email: str) -> LoginFailure:

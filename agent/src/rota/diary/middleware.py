@@ -1,10 +1,15 @@
-"""What every page carries: a content security policy, and where the reader is."""
+"""What every page carries: what browsers may do with it, the reader's language and zone, and where the reader is."""
 
 from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone, translation
+from django.utils.cache import patch_vary_headers
+
+from rota.diary.models import Person
+from rota.diary.people import zone_of
 
 POLICY = "; ".join(
     (
@@ -18,20 +23,47 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+UNUSED = ("camera", "display-capture", "geolocation", "microphone", "payment", "usb")
+HEADERS = {
+    # Nothing but this site's own files: no inline script, no inline style, no frame, no other site.
+    "Content-Security-Policy": POLICY,
+    "Permissions-Policy": ", ".join(f"{each}=()" for each in UNUSED),
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # Nobody else's cache keeps a page, and after logging out the way back asks the diary again.
+    "Cache-Control": "private, no-cache",
+}
+
+Respond = Callable[[HttpRequest], HttpResponse]
 
 
-def content_security_policy(
-    get_response: Callable[[HttpRequest], HttpResponse],
-) -> Callable[[HttpRequest], HttpResponse]:
-    """Allow nothing but this site's own files: no inline script, no inline style, no frame, no other site."""
+def restrict_browser(get_response: Respond) -> Respond:
+    """Tell browsers what no page of the diary needs, so that they refuse it."""
 
     def respond(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        response.headers.setdefault("Content-Security-Policy", POLICY)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    return respond
+
+
+def suit_reader(get_response: Respond) -> Respond:
+    """Answer in the language and the time zone of who reads."""
+
+    def respond(request: HttpRequest) -> HttpResponse:
+        person = request.user if isinstance(request.user, Person) else None
+        language = (person.language if person else "") or translation.get_language_from_request(request)
+        with translation.override(language), timezone.override(zone_of(person)):
+            response = get_response(request)
+        response.headers.setdefault("Content-Language", language)
+        if person is None:
+            patch_vary_headers(response, ["Accept-Language"])
         return response
 
     return respond
 
 
 def diary_context(request: HttpRequest) -> dict[str, Any]:
-    return {"here": settings.CONFIGURATION.environment, "time_zone": settings.TIME_ZONE.removeprefix("Etc/")}
+    zone = timezone.get_current_timezone_name().removeprefix("Etc/")
+    return {"here": settings.CONFIGURATION.environment, "time_zone": zone}

@@ -1,8 +1,10 @@
-"""The diary's tables: hosts and tokens, runs with their items and output, deploys, the outbox, reviews, people."""
+"""The diary's tables: hosts and tokens, runs with items and output, deploys, the outbox, reviews, people, audit."""
 
 from typing import ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.sessions.backends.base import SessionBase
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -62,6 +64,8 @@ class DeployStatus(models.TextChoices):
 
 
 class Role(models.TextChoices):
+    """What somebody may do; each of them also what those before it may."""
+
     VIEWER = "viewer", _("viewer")
     REVIEWER = "reviewer", _("reviewer")
     OPERATOR = "operator", _("operator")
@@ -88,6 +92,10 @@ class Person(AbstractBaseUser):
     role = models.CharField(max_length=20, choices=Role.choices, default=Role.VIEWER)
     is_active = models.BooleanField(default=True)
     created = models.DateTimeField(auto_now_add=True)
+    language = models.CharField(max_length=10, blank=True, default="", db_default="")
+    time_zone = models.CharField(max_length=64, blank=True, default="", db_default="")
+    subject = models.CharField(max_length=255, null=True, unique=True)  # noqa: DJ001  many have none, and it is unique
+    """By which name the identity provider knows this person, for good; None where it has never said so."""
 
     objects: ClassVar[People] = People()
 
@@ -97,9 +105,22 @@ class Person(AbstractBaseUser):
     def __str__(self) -> str:
         return self.name or self.email
 
+    def may(self, role: Role) -> bool:
+        """Whether this person may do what people of that role may."""
+        ranks = list(Role)
+        return ranks.index(Role(self.role)) >= ranks.index(role)
+
     @property
     def may_review(self) -> bool:
-        return self.role in (Role.REVIEWER, Role.OPERATOR, Role.ADMINISTRATOR)
+        return self.may(Role.REVIEWER)
+
+    @property
+    def may_operate(self) -> bool:
+        return self.may(Role.OPERATOR)
+
+    @property
+    def may_administer(self) -> bool:
+        return self.may(Role.ADMINISTRATOR)
 
 
 class LoginFailure(models.Model):
@@ -133,6 +154,9 @@ class Token(models.Model):
     digest = models.CharField(max_length=64, unique=True)
     created = models.DateTimeField(auto_now_add=True)
     revoked = models.DateTimeField(null=True)
+    revoked_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, related_name="+")
+    """Who revoked it by hand: then the configuration does not make it valid again."""
+    used = models.DateTimeField(null=True)
 
 
 class Run(models.Model):
@@ -338,3 +362,53 @@ class PersonToken(models.Model):
     created = models.DateTimeField(auto_now_add=True)
     last_used = models.DateTimeField(null=True)
     revoked = models.DateTimeField(null=True)
+
+
+class LoginSession(AbstractBaseSession):
+    """One browser in which somebody is logged in; without a person it is one that has yet to log in."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, null=True, related_name="sessions")
+    created = models.DateTimeField()
+    seen = models.DateTimeField()
+    address = models.CharField(max_length=64, blank=True)
+    agent = models.CharField(max_length=300, blank=True)
+
+    @classmethod
+    def get_session_store_class(cls) -> type[SessionBase]:
+        # Imported here because the store needs this module.
+        from rota.diary.sessions import SessionStore
+
+        return SessionStore
+
+
+class Invitation(models.Model):
+    """A link with which its person sets a password, once; only the SHA-256 of it is kept."""
+
+    person = models.OneToOneField(Person, on_delete=models.CASCADE, primary_key=True, related_name="invitation")
+    digest = models.CharField(max_length=64, unique=True)
+    made = models.DateTimeField()
+    expires = models.DateTimeField()
+
+
+class AuditEntry(models.Model):
+    """One change that somebody made, or was refused; nothing ever changes it."""
+
+    at = models.DateTimeField()
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
+    who = models.CharField(max_length=254, blank=True)
+    address = models.CharField(max_length=64, blank=True)
+    action = models.CharField(max_length=100)
+    subject_kind = models.CharField(max_length=50, blank=True)
+    subject_id = models.CharField(max_length=255, blank=True)
+    subject_name = models.CharField(max_length=255, blank=True)
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["action", "-id"], name="audit_action"),
+            models.Index(fields=["who", "-id"], name="audit_who"),
+            models.Index(fields=["subject_kind", "subject_id", "-id"], name="audit_subject"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.who}: {self.action} {self.subject_name}"

@@ -2,10 +2,9 @@
 
 import os
 import secrets
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
-
-from django.utils.translation import gettext_lazy as _
 
 from rota.diary.configuration import Configuration, Engine, Form, load, read_credential
 
@@ -74,12 +73,14 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
 ]
 MIDDLEWARE = [
+    "rota.diary.visitor.notice_visitor",
     "django.middleware.security.SecurityMiddleware",
-    "rota.diary.middleware.content_security_policy",
+    "rota.diary.middleware.restrict_browser",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "rota.diary.middleware.suit_reader",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -115,7 +116,10 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
-SESSION_COOKIE_AGE = 14 * 24 * 3600
+SESSION_ENGINE = "rota.diary.sessions"
+SESSION_ENDS_AFTER = timedelta(hours=CONFIGURATION.session_hours)
+SESSION_ENDS_UNUSED_AFTER = timedelta(hours=CONFIGURATION.session_idle_hours)
+SESSION_COOKIE_AGE = int(SESSION_ENDS_AFTER.total_seconds())
 SESSION_COOKIE_NAME = "__Host-rota-session" if BEHIND_TLS else "rota-session"
 SESSION_COOKIE_SECURE = BEHIND_TLS
 SESSION_COOKIE_HTTPONLY = True
@@ -133,6 +137,9 @@ SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if BEHIND_TLS else 0
 # For this name alone: whether an organisation's other names have TLS is not the diary's to say.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+if not BEHIND_TLS:
+    # On 127.0.0.1 nothing travels; without a certificate HSTS, redirects to TLS and secure cookies would lock out.
+    SILENCED_SYSTEM_CHECKS += ["security.W004", "security.W008", "security.W012", "security.W016"]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
@@ -140,7 +147,15 @@ USE_TZ = True
 TIME_ZONE = CONFIGURATION.time_zone
 USE_I18N = True
 LANGUAGE_CODE = "en"
-LANGUAGES = [("en", _("English"))]
+# Each calls itself as its own people do; those whose catalogue is there are offered.
+LANGUAGES = [
+    ("en", "English"),
+    *(
+        (code, name)
+        for code, name in (("de", "Deutsch"), ("fr", "Français"), ("ru", "Русский"))
+        if (HERE / "locale" / code / "LC_MESSAGES" / "django.mo").is_file()
+    ),
+]
 
 STATIC_URL = "/static/"
 STORAGES = {

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from rota.diary import health, ingest, login, outbox, views
 from rota.diary.api.access import nowhere, without_login
 from rota.diary.api.read import api
-from rota.diary.pages import feeds, reviews, tokens
+from rota.diary.pages import account, audit, feeds, host_tokens, people, reviews, tokens
 
 
 @login_not_required
@@ -40,6 +40,22 @@ urlpatterns = [
     path("tokens/", tokens.tokens, name="tokens"),
     path("tokens/make", tokens.make_one, name="make_token"),
     path("tokens/<int:identifier>/revoke", tokens.revoke, name="revoke_token"),
+    path("confirm/", account.confirm, name="confirm"),
+    path("invitation/<str:token>/", account.invitation, name="invitation"),
+    path("account/", account.account, name="account"),
+    path("account/change", account.change_account, name="change_account"),
+    path("account/password", account.change_password, name="change_password"),
+    path("account/sessions/<str:mark>/end", account.end_own_session, name="end_own_session"),
+    path("people/", people.people_list, name="people"),
+    path("people/invite", people.invite, name="invite"),
+    path("people/<int:number>/", people.one_person, name="person"),
+    path("people/<int:number>/link", people.new_link, name="new_link"),
+    path("people/<int:number>/role", people.change_role, name="change_role"),
+    path("people/<int:number>/deactivate", people.deactivate, name="deactivate"),
+    path("people/<int:number>/activate", people.activate, name="activate"),
+    path("people/<int:number>/sessions/end", people.end_sessions, name="end_sessions"),
+    path("hosts/tokens/<int:number>/revoke", host_tokens.revoke, name="revoke_host_token"),
+    path("audit/", audit.audit_page, name="audit"),
     path("api/v1/records", ingest.records, name="records"),
     path("api/v1/", (without_login(api.urls[0]), *api.urls[1:])),
     path("api/<path:rest>", nowhere),

@@ -23,6 +23,7 @@ from rota.diary.models import (
     ReviewState,
     Run,
     Status,
+    Token,
 )
 from rota.diary.output import Rendered
 from rota.diary.output import render as render_output
@@ -38,6 +39,7 @@ SHOWN_DEPLOYS = 5
 SHOWN_QUARANTINE = 25
 SHOWN_ITEMS = 500
 SHOWN_CAUGHT = 10
+SHOWN_TOKENS = 200
 
 LISTED = (
     "id",
@@ -148,6 +150,7 @@ def hosts(request: HttpRequest) -> HttpResponse:
         "diary/hosts.html",
         {
             "hosts": hosts_with_contact(timezone.now()),
+            "tokens": Token.objects.select_related("host", "revoked_by").order_by("host__name", "-id")[:SHOWN_TOKENS],
             "quarantined": Quarantine.objects.select_related("host").order_by("-received")[:SHOWN_QUARANTINE],
         },
     )

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST
 
+from rota.diary import audit
 from rota.diary.models import Person, Run
 from rota.diary.reviewing import MOST_AT_ONCE, OPEN, open_like, read_said, say
 
@@ -28,6 +29,7 @@ def review(request: HttpRequest, identifier: UUID) -> HttpResponse:
             chosen = list({found.pk, *open_like(found).values_list("pk", flat=True)})
         if said:
             say(person, chosen, said, now=timezone.now())
+            audit.note(person, "reviewed", found, {"state": str(said.state), "runs": len(chosen)})
     return redirect("run", identifier)
 
 
@@ -42,6 +44,7 @@ def review_many(request: HttpRequest) -> HttpResponse:
     else:
         with transaction.atomic():
             amount = say(person, chosen[:MOST_AT_ONCE], said, now=timezone.now())
+            audit.note(person, "reviewed", "many runs", {"state": str(said.state), "runs": amount})
         messages.success(request, ngettext("%d run is reviewed.", "%d runs are reviewed.", amount) % amount)
     query = request.POST.get("list", "")
     return redirect(reverse("runs") + (query if query.startswith("?") else ""))

@@ -10,6 +10,7 @@ from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from rota.diary import audit
 from rota.diary.models import Person, PersonToken
 from rota.diary.tokens import MOST, make
 
@@ -31,7 +32,9 @@ def make_one(request: HttpRequest) -> HttpResponse:
     if live(request).count() >= MOST:
         messages.warning(request, gettext("These are enough tokens; revoke one first."))
         return redirect("tokens")
-    return show(request, make(somebody(request), name))
+    made = make(somebody(request), name)
+    audit.note(somebody(request), "own token made", name)
+    return show(request, made)
 
 
 @require_POST
@@ -40,6 +43,7 @@ def revoke(request: HttpRequest, identifier: int) -> HttpResponse:
     token = get_object_or_404(live(request), pk=identifier)
     token.revoked = timezone.now()
     token.save(update_fields=["revoked"])
+    audit.note(somebody(request), "own token revoked", token.name)
     messages.success(request, gettext("The token “%s” opens nothing any more.") % token.name)
     return redirect("tokens")
 

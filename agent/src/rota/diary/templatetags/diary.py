@@ -18,16 +18,8 @@ register = template.Library()
 
 @register.filter
 def moment(value: datetime | None) -> SafeString | str:
-    """The moment in the diary's time zone, with UTC on hover."""
-    if value is None:
-        return ""
-    utc = value.astimezone(UTC)
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
-        utc.isoformat(),
-        utc.strftime("%Y-%m-%d %H:%M:%S.%f UTC"),
-        local(value),
-    )
+    """The moment in the reader's time zone, with UTC on hover."""
+    return "" if value is None else timed(value, local(value), exact(value))
 
 
 @register.filter
@@ -36,16 +28,21 @@ def since(value: datetime | None) -> SafeString | str:
     if value is None:
         return gettext("never")
     ago = gettext("%(length)s ago") % {"length": roughly((timezone.now() - value).total_seconds())}
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
-        value.astimezone(UTC).isoformat(),
-        local(value),
-        ago,
-    )
+    return timed(value, ago, f"{local(value)} · {exact(value)}")
+
+
+def timed(value: datetime, text: str, title: str) -> SafeString:
+    """Every moment on every page."""
+    machine = value.astimezone(UTC).isoformat()
+    return format_html('<time datetime="{}" title="{}">{}</time>', machine, title, text)
+
+
+def exact(value: datetime) -> str:
+    return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f UTC")
 
 
 def local(value: datetime) -> str:
-    """The moment in the diary's time zone; one at the calendar's edge, which the zone would push over it, in UTC."""
+    """The moment in the reader's time zone; one at the calendar's edge, which the zone would push over it, in UTC."""
     try:
         return timezone.localtime(value).strftime("%Y-%m-%d %H:%M:%S")
     except OverflowError:

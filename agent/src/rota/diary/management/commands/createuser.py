@@ -8,8 +8,11 @@ from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 from django.core.validators import validate_email
+from django.db import transaction
 
+from rota.diary import audit
 from rota.diary.models import Person, Role
+from rota.diary.sessions import end_all
 
 
 class Command(BaseCommand):
@@ -29,9 +32,13 @@ class Command(BaseCommand):
             validate_password(password, person)
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
+        is_new = person.pk is None
         person.name = name or person.name or email
         person.role = role
         person.is_active = True
         person.set_password(password)
-        person.save()
+        with transaction.atomic():
+            person.save()
+            end_all(person)
+            audit.note(None, "person made" if is_new else "person changed", person, {"role": role, "password": "set"})
         self.stdout.write(f"{email} may log in as {role}")

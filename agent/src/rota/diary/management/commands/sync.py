@@ -5,13 +5,16 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from django.conf import settings
-from django.contrib.sessions.models import Session
 from django.core.management.base import BaseCommand
 from django.db import transaction
 from django.utils import timezone
 
+from rota.diary import audit
 from rota.diary.configuration import Administrator, read_credential
 from rota.diary.models import Host, Person, Role, Token
+from rota.diary.sessions import forget_ended
+
+ROTATE = "give it another: fab secrets.rotate agent_diary_tokens all --host={}"
 
 
 class Command(BaseCommand):
@@ -26,7 +29,7 @@ class Command(BaseCommand):
                 *sync_environments(settings.CONFIGURATION.host_environments),
                 *sync_administrators(settings.CONFIGURATION.administrators, password),
             ]
-        Session.objects.filter(expire_date__lt=now).delete()
+        forget_ended(now=now)
         for change in changes or ["nothing to change"]:
             self.stdout.write(change)
 
@@ -37,11 +40,15 @@ def sync_tokens(wanted: Mapping[str, str], *, now: datetime) -> list[str]:
     for name, digest in sorted(wanted.items()):
         host, _ = Host.objects.get_or_create(name=name)
         token, is_new = Token.objects.get_or_create(digest=digest, defaults={"host": host})
-        if is_new or token.revoked is not None or token.host_id != host.pk:
+        if token.revoked_by_id is not None:
+            changes.append(f"{name}: its token was revoked in the diary and stays so; {ROTATE.format(name)}")
+        elif is_new or token.revoked is not None or token.host_id != host.pk:
             Token.objects.filter(pk=token.pk).update(host=host, revoked=None)
+            audit.note(None, "token accepted", host, {"token": token.pk})
             changes.append(f"{name}: token accepted")
     for token in Token.objects.filter(revoked=None).exclude(digest__in=wanted.values()).select_related("host"):
         Token.objects.filter(pk=token.pk).update(revoked=now)
+        audit.note(None, "token revoked", token.host, {"token": token.pk})
         changes.append(f"{token.host.name}: an earlier token revoked")
     return changes
 
@@ -61,13 +68,16 @@ def sync_administrators(wanted: tuple[Administrator, ...], password: str | None)
     for each in wanted:
         person = Person.objects.filter(email=each.email).first()
         if person is None:
-            Person.objects.create_user(each.email, password, name=each.name, role=Role.ADMINISTRATOR)
+            made = Person.objects.create_user(each.email, password, name=each.name, role=Role.ADMINISTRATOR)
+            audit.note(None, "person made", made, {"role": made.role})
             changes.append(f"{each.email}: made an administrator{'' if password else ' who has no password yet'}")
         elif not person.has_usable_password() and password:
             person.set_password(password)
             person.save(update_fields=["password"])
+            audit.note(None, "password changed", person, {"by": "configuration"})
             changes.append(f"{each.email}: initial password set")
         if person is not None and (person.role != Role.ADMINISTRATOR or not person.is_active):
             Person.objects.filter(pk=person.pk).update(role=Role.ADMINISTRATOR, is_active=True)
+            audit.note(None, "role changed", person, {"from": person.role, "to": Role.ADMINISTRATOR})
             changes.append(f"{each.email}: is an administrator again")
     return changes
