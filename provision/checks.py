@@ -17,6 +17,7 @@ LOCKS: dict[str, list[str]] = {
     "agent-channels": ["agent/pyproject.toml", "--extra", "channels"],
     "agent-diary": ["agent/pyproject.toml", "--extra", "diary"],
     "agent-geoip": ["agent/pyproject.toml", "--extra", "geoip"],
+    "agent-oidc": ["agent/pyproject.toml", "--extra", "oidc"],
     "agent-postgres": ["agent/pyproject.toml", "--extra", "postgres"],
     "agent-calendars": ["agent/pyproject.toml", "--extra", "calendars"],
 }

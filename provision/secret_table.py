@@ -162,6 +162,13 @@ TABLE = (
         password,
         fixed="it is looked at once, when the diary makes an administrator; from then on it is changed in the diary",
     ),
+    Secret(
+        "diary_oidc_secret",
+        ("production",),
+        "the diary's secret at the OpenID Connect provider; empty where there is no provider, or it gives none",
+        nothing,
+        fixed="the provider gives a new one; `fab secrets.edit production`",
+    ),
     Secret("web_key", WEB, "the private key of the web server", web_key),
     Secret(
         "web_certificate",

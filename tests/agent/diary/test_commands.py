@@ -143,6 +143,8 @@ def test_seeding_fills_the_diary_but_never_productions(database: Database, monke
 MORE = """
   session_hours: 12
   session_idle_hours: 1
+  trusted_proxies: [unix, 192.0.2.0/24]
+  oidc: {issuer: "https://login.example.org/", client: rota, domains: [example.org]}
 """
 
 

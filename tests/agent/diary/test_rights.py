@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from rota.diary.configuration import ROLES
 from rota.diary.models import LoginSession, Person, Role, Token
 from tests.agent.diary.conftest import PASSWORD, TOKEN, Cast, Shipper, visitor
 from tests.agent.diary.records import failed
@@ -49,6 +50,8 @@ RIGHTS = {
     "api/<path:rest>": Right(get=STRANGER, post=STRANGER),
     "login": Right(get=STRANGER, post=STRANGER),
     "logout": Right(post=STRANGER),
+    "oidc_start": EVERYBODY,
+    "oidc_back": EVERYBODY,
     "confirm": Right(get=Role.VIEWER, post=Role.VIEWER),
     "invitation": Right(get=STRANGER, post=STRANGER),
     "account": READ,
@@ -71,6 +74,10 @@ RIGHTS = {
     "static": EVERYBODY,
 }
 FRESH = ("invite", "person", "new_link", "change_role", "deactivate", "activate", "end_sessions", "revoke_host_token")
+
+
+def test_the_configuration_knows_the_roles() -> None:
+    assert tuple(Role) == ROLES
 
 
 def patterns() -> dict[str, URLPattern]:

@@ -11,7 +11,7 @@ class DiaryConfig(AppConfig):
 
     def ready(self) -> None:
         # Imported here because it needs the models.
-        from rota.diary import login
+        from rota.diary import login, oidc  # noqa: F401  oidc registers a check
 
         user_logged_in.connect(login.begin_session, dispatch_uid="begin_session")
         user_logged_out.connect(login.note_logout, dispatch_uid="note_logout")

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rota.adapters.yaml_files import BadYaml, read_yaml
@@ -12,6 +14,9 @@ from rota.core.errors import RotaError
 from rota.core.status import Environment
 
 FOLDER = Path("/etc/rota")
+UNIX = "unix"
+ROLES = ("viewer", "reviewer", "operator", "administrator")
+LOOPBACK = (("http", "127.0.0.1"), ("http", "localhost"), ("http", "::1"))
 
 
 class ConfigurationError(RotaError):
@@ -46,6 +51,21 @@ class Administrator:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Oidc:
+    """Logging in at an OpenID Connect provider; docs/diary.md says what each means."""
+
+    issuer: str
+    client: str
+    name: str = "single sign-on"
+    scopes: tuple[str, ...] = ("openid", "email", "profile")
+    domains: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    groups_claim: str = "groups"
+    roles: Mapping[str, str] = field(default_factory=dict)
+    default_role: str = "viewer"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Configuration:
     form: Form = Form.NONE
     home: Path | None = None
@@ -60,6 +80,9 @@ class Configuration:
     administrators: tuple[Administrator, ...] = ()
     session_hours: int = 14 * 24
     session_idle_hours: int = 3 * 24
+    oidc: Oidc | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks, and `unix` for the socket, from which the header X-Rota-Person is believed."""
 
 
 def load(environ: Mapping[str, str]) -> Configuration:
@@ -126,6 +149,10 @@ def parse(section: Mapping[str, Any], *, form: Form) -> Configuration:
     for name in ("session_hours", "session_idle_hours"):
         if not isinstance(values.get(name, 1), int) or values.get(name, 1) < 1:
             raise ConfigurationError(f"diary.{name} is {values[name]!r}; it is a whole number of hours, at least 1")
+    if values.get("oidc") is not None:
+        values["oidc"] = parse_oidc(mapping("diary.oidc", values["oidc"])) if values["oidc"] else None
+    if "trusted_proxies" in values:
+        values["trusted_proxies"] = parse_proxies(strings("diary.trusted_proxies", values["trusted_proxies"] or []))
     check_environment("diary.environment", values.get("environment", Environment.DEVELOPMENT))
     check_time_zone(values.get("time_zone", "UTC"))
     return Configuration(form=form, **values)
@@ -159,6 +186,44 @@ def parse_administrator(section: object) -> Administrator:
         raise ConfigurationError(f"diary.administrators: {entry.get('name')!r} has no email address")
     email = str(entry["email"]).strip().lower()
     return Administrator(name=str(entry.get("name") or email), email=email)
+
+
+def parse_oidc(section: Mapping[str, Any]) -> Oidc:
+    refuse_unknown("diary.oidc", section, {each.name for each in fields(Oidc)})
+    values: dict[str, Any] = dict(section)
+    for name in ("issuer", "client"):
+        if not isinstance(values.get(name), str) or not values[name]:
+            raise ConfigurationError(f"diary.oidc.{name} is missing; the provider gives it")
+    check_issuer(values["issuer"])
+    for name in ("scopes", "domains", "groups"):
+        if name in values:
+            values[name] = tuple(strings(f"diary.oidc.{name}", values[name] or []))
+    values["domains"] = tuple(each.lower().removeprefix("@") for each in values.get("domains", ()))
+    if "openid" not in values.get("scopes", ("openid",)):
+        raise ConfigurationError("diary.oidc.scopes has no 'openid', without which no provider says who somebody is")
+    values["roles"] = {str(key): value for key, value in mapping("diary.oidc.roles", values.get("roles") or {}).items()}
+    for role in (*values["roles"].values(), values.get("default_role", "viewer")):
+        if role not in ROLES:
+            raise ConfigurationError(f"diary.oidc names the role {role!r}; there are: {', '.join(ROLES)}")
+    return Oidc(**values)
+
+
+def check_issuer(issuer: str) -> None:
+    """Let nobody on the way be the provider: TLS, or this machine itself."""
+    address = urlsplit(issuer)
+    if address.scheme != "https" and (address.scheme, address.hostname) not in LOOPBACK:
+        raise ConfigurationError(f"diary.oidc.issuer is {issuer!r}; it begins with https://")
+
+
+def parse_proxies(proxies: list[str]) -> tuple[str, ...]:
+    for each in proxies:
+        try:
+            _ = each == UNIX or ip_network(each)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"diary.trusted_proxies: {error}; it is '{UNIX}' or an address or network"
+            ) from error
+    return tuple(proxies)
 
 
 def check_environment(where: str, name: object) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY
@@ -28,6 +29,9 @@ KNOWN_FOR = timedelta(days=180)
 class LoginPage(LoginView):
     template_name = "diary/login.html"
     redirect_authenticated_user = True
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return super().get_context_data(oidc=settings.CONFIGURATION.oidc, **kwargs)
 
     def post(self, request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
         email = shortened(request.POST.get("username", ""))
@@ -58,7 +62,7 @@ def begin_session(sender: object, request: HttpRequest, user: Person, **_: objec
     audit.note(user, "logged in", None, {"by": MEANS[means]})
 
 
-MEANS = {"ModelBackend": "password"}
+MEANS = {"ModelBackend": "password", "OidcBackend": "single sign-on", "ProxyBackend": "proxy"}
 
 
 def note_logout(sender: object, request: HttpRequest, user: Person | None, **_: object) -> None:

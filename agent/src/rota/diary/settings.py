@@ -80,6 +80,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "rota.diary.proxy.ProxyLogin",
     "rota.diary.middleware.suit_reader",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -107,6 +108,11 @@ DATABASES = {"default": database_settings(CONFIGURATION)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "diary.Person"
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    *(["rota.diary.oidc.OidcBackend"] if CONFIGURATION.oidc else []),
+    *(["rota.diary.proxy.ProxyBackend"] if CONFIGURATION.trusted_proxies else []),
+]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "overview"
 LOGOUT_REDIRECT_URL = "login"
@@ -126,6 +132,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 KNOWN_COOKIE_NAME = "__Host-rota-known" if BEHIND_TLS else "rota-known"
+OIDC_COOKIE_NAME = "__Host-rota-oidc" if BEHIND_TLS else "rota-oidc"
 CSRF_COOKIE_NAME = "__Host-rota-csrf" if BEHIND_TLS else "rota-csrf"
 CSRF_COOKIE_SECURE = BEHIND_TLS
 CSRF_COOKIE_HTTPONLY = True

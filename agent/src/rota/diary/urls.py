@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from rota.diary import health, ingest, login, outbox, views
 from rota.diary.api.access import nowhere, without_login
 from rota.diary.api.read import api
-from rota.diary.pages import account, audit, feeds, host_tokens, people, reviews, tokens
+from rota.diary.pages import account, audit, feeds, host_tokens, oidc, people, reviews, tokens
 
 
 @login_not_required
@@ -36,6 +36,8 @@ urlpatterns = [
     path("outbox/<uuid:identifier>/", outbox.caught, name="caught"),
     path("login/", login.LoginPage.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
+    path("login/oidc/", oidc.start, name="oidc_start"),
+    path("login/oidc/back", oidc.back, name="oidc_back"),
     path("failures.atom", feeds.failures, name="failures_feed"),
     path("tokens/", tokens.tokens, name="tokens"),
     path("tokens/make", tokens.make_one, name="make_token"),

@@ -99,7 +99,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
     """Ask once more for the password before what matters; who has none logs in anew where they did."""
     person = person_of(request)
     back = own_address(request, request.POST.get("next") or request.GET.get("next", "")) or reverse("overview")
-    shown = {"next": back, "has_password": person.has_usable_password()}
+    shown = {"next": back, "has_password": person.has_usable_password(), "oidc": settings.CONFIGURATION.oidc}
     if request.method != "POST":
         return render(request, "diary/confirm.html", shown)
     attempt = begin_attempt(request, person.email)
