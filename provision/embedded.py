@@ -117,6 +117,7 @@ def show(python: str, environment: Mapping[str, str], home: Path) -> int:
             raise EmbeddedFailed("the diary did not start; its message is above")
         try:
             ship(python, environment, home, address)
+            subprocess.run([python, "-m", "rota.diary.manage", "populate"], env=environment, check=True)
             password = (home / "credentials" / "diary_admin_password").read_text()
             print(f"\nThe diary:  {address}\nLogin:      {LOGIN}   {password}\nEnd:        Ctrl-C", flush=True)
             return diary.wait()

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from rota.cli import progress
-from rota.cli.progress import Progress
+from rota.adapters import progress
+from rota.adapters.progress import Progress
 
 
 class Terminal(io.StringIO):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,9 +16,14 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from rota.diary.configuration import Administrator, Configuration, Database
-from rota.diary.models import AuditEntry, Deploy, Host, Outbound, Person, Quarantine, Run, Token
+from rota.diary.estate import month
+from rota.diary.estate.month import at_slot
+from rota.diary.estate.populating import populate
+from rota.diary.estate.tasks import TASKS
+from rota.diary.models import AuditEntry, Deploy, Host, Item, Outbound, Output, Person, Review, Run, Token
 
 SOURCES = Path(__file__).resolve().parents[3] / "agent" / "src"
+TABLES = (Run, Output, Item, Deploy, Outbound, Review)
 HOST = """
 diary:
   hosts: [diary.example.org]
@@ -129,15 +135,56 @@ def test_an_administrator_made_before_the_password_was_known_gets_it_later(
     assert "initial password set" in said("sync")
 
 
-def test_seeding_fills_the_diary_but_never_productions(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    said("seed", "--runs=400")
-    assert (Run.objects.count(), Deploy.objects.count(), Quarantine.objects.count()) == (400, 24, 0)
+def test_seeding_goes_on_where_it_was_ended_and_adds_nothing_twice(database: Database) -> None:
+    said("seed", "--runs=30")
+    assert "50 runs made" in said("seed", "--runs=80")
+    before = list(Run.objects.order_by("pk").values())
+    assert "0 runs made" in said("seed", "--runs=80")
+    assert list(Run.objects.order_by("pk").values()) == before
+    assert (len(before), Deploy.objects.count()) == (80, 24)
+
+
+def test_what_is_seeded_is_what_a_host_would_have_told(database: Database) -> None:
+    said("seed", "--runs=300")
+    assert {status for status, _ in Run.objects.values_list("status", "pk")} >= {"succeeded", "failed", "skipped"}
+    output = Output.objects.filter(run__status="failed").values_list("text", flat=True)[0]
+    assert "Traceback (most recent call last):\n" in output
+    assert Item.objects.exists()
+    assert Run.objects.exclude(counts={}).exists()
     failures = Run.objects.filter(status__in=["failed", "lost"], host__name__in=["staging", "development"])
     assert Outbound.objects.count() == failures.count() > 0
-    production = replace(settings.CONFIGURATION, environment="production")
-    monkeypatch.setattr(settings, "CONFIGURATION", production)
+
+
+def test_populating_tells_a_month_with_troubles_and_reviews_and_the_second_time_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(month, "LENGTH", timedelta(days=3))
+    now = datetime(2026, 3, 4, 7, 50, tzinfo=UTC)
+    assert populate(now=now, tell=lambda done, total: None) > 800
+    before = [list(table.objects.order_by("pk").values()) for table in TABLES]
+    assert populate(now=now, tell=lambda done, total: None) == 0
+    assert [list(table.objects.order_by("pk").values()) for table in TABLES] == before
+    assert all(before)
+    assert set(Run.objects.values_list("status", flat=True)) >= {"running", "succeeded", "failed", "skipped"}
+    assert set(Run.objects.values_list("review", flat=True)) == {"", "needs_analysis", "done"}
+
+
+def test_a_run_that_was_made_up_while_it_was_running_has_ended_the_next_time(database: Database) -> None:
+    task = next(task for task in TASKS if task.name == "harvest_sites")
+    slot = datetime(2026, 3, 4, 7, 35, tzinfo=UTC)
+    during, after = (
+        list(at_slot(task, "staging", slot, today=slot, now=slot + timedelta(hours=hours))) for hours in (0.02, 24)
+    )
+    assert [each.status for each in during] == ["running"]
+    assert after[0].status.is_final
+    assert after[0].id == during[0].id
+
+
+@pytest.mark.parametrize("command", ["seed", "populate"])
+def test_nothing_is_made_up_in_productions_diary(monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setattr(settings, "CONFIGURATION", replace(settings.CONFIGURATION, environment="production"))
     with pytest.raises(CommandError, match="production"):
-        said("seed")
+        said(command)
 
 
 MORE = """

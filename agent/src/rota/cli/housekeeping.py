@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from rota import alerting, checks, units
 from rota.adapters import systemd
 from rota.adapters.diary import Diary, DiaryRefused
+from rota.adapters.progress import Progress
 from rota.adapters.reconciling import read_boot, reconcile
 from rota.adapters.shipping import ship
 from rota.adapters.spool import turn_in
@@ -21,7 +22,6 @@ from rota.catalogue import BadConfiguration, discover, gather, origins_of
 from rota.cli.finding import PACKAGE, compile_units, examine_catalogue, find_catalogue, find_places, find_spool, holding
 from rota.cli.parsing import command
 from rota.cli.printing import local, print_json, print_table
-from rota.cli.progress import Progress
 from rota.core.catalogue import Catalogue
 from rota.core.errors import RotaError
 from rota.core.places import Places
