@@ -6,6 +6,7 @@ from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.sessions.backends.base import SessionBase
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
@@ -412,3 +413,25 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.who}: {self.action} {self.subject_name}"
+
+
+class WordsField(models.Field):  # type: ignore[type-arg]  # it takes none when it runs
+    """What a database's full-text index is made of: a tsvector, or the text compressed."""
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        return "tsvector" if connection.vendor == "postgresql" else "blob"
+
+
+class Words(models.Model):
+    """The place of a run in the full-text index; searching/index.py says what a key is."""
+
+    key = models.BigIntegerField(primary_key=True)
+    run = models.OneToOneField(Run, on_delete=models.CASCADE, related_name="words")
+    words = WordsField()
+
+
+class Mark(models.Model):
+    """How far a work got that goes on in batches."""
+
+    name = models.CharField(max_length=40, primary_key=True)
+    value = models.CharField(max_length=100)

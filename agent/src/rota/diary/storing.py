@@ -13,6 +13,7 @@ from django.db import transaction
 from rota.core.record import BadRecord, DeployRecord, OutboundRecord, Record, RunRecord, parse_record, storable
 from rota.diary.models import Deploy, Host, Item, Outbound, Output, Quarantine, ReviewState, Run, Status
 from rota.diary.reviewing import carry, failure_of
+from rota.diary.searching.keeping import refresh
 
 KEPT_BODY = 64 * 1024
 NEEDS_ANALYSIS = (Status.FAILED, Status.LOST)
@@ -167,6 +168,7 @@ def save_runs(host: Host, records: Sequence[RunRecord], now: datetime) -> None:
         Item.objects.filter(run_id__in={item.run_id for item in items}).delete()
         Item.objects.bulk_create(items, batch_size=1000)
     carry(host, (record for record in records if record.id not in said and first_review(record)), now=now)
+    refresh([record.id for record in records])
 
 
 def reviews_given(records: Sequence[RunRecord]) -> dict[UUID, tuple[str, str]]:

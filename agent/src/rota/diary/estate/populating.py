@@ -12,6 +12,7 @@ from rota.diary.estate.runs import deploy_record, outbound_record
 from rota.diary.estate.seeding import SUMMARIES, reviewer
 from rota.diary.estate.tasks import HOSTS
 from rota.diary.models import Host, Review, ReviewState, Run
+from rota.diary.searching.keeping import refresh
 from rota.diary.storing import Fate, Result, store
 
 DEPLOYS = 10
@@ -72,3 +73,4 @@ def look_at(until: datetime) -> None:
             for run in chosen
         )
         Run.objects.filter(pk__in=[run.pk for run in chosen]).update(review=ReviewState.DONE)
+        refresh([run.pk for run in chosen])

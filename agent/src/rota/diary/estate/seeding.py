@@ -14,6 +14,7 @@ from rota.diary.estate.bulk import insert
 from rota.diary.estate.runs import CATCHING, deploy_record, identifier, outbound_record, run_record
 from rota.diary.estate.tasks import HOSTS, TASKS
 from rota.diary.models import Assessment, Deploy, Host, Item, Output, Person, Review, ReviewState, Role, Run
+from rota.diary.searching.keeping import refresh
 from rota.diary.storing import first_review, run_row, save_deploys, save_outbound
 
 A_DAY = 2500
@@ -111,6 +112,7 @@ def save(records: list[RunRecord], hosts: dict[str, Host], *, is_latest: bool) -
         save_outbound(hosts[name], list(filter(None, map(outbound_record, of_host))), records[0].started)
     if handled:
         insert(Review, reviews_of((each for each in records if each.id in handled), reviewer()))
+    refresh([each.id for each in records])
 
 
 def row(record: RunRecord, hosts: dict[str, Host], is_handled: bool) -> Run:

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST
 from rota.diary import audit
 from rota.diary.models import Person, Run
 from rota.diary.reviewing import MOST_AT_ONCE, OPEN, open_like, read_said, say
+from rota.diary.searching.keeping import refresh
 
 
 @require_POST
@@ -30,6 +31,7 @@ def review(request: HttpRequest, identifier: UUID) -> HttpResponse:
         if said:
             say(person, chosen, said, now=timezone.now())
             audit.note(person, "reviewed", found, {"state": str(said.state), "runs": len(chosen)})
+            refresh(chosen)
     return redirect("run", identifier)
 
 
@@ -45,6 +47,7 @@ def review_many(request: HttpRequest) -> HttpResponse:
         with transaction.atomic():
             amount = say(person, chosen[:MOST_AT_ONCE], said, now=timezone.now())
             audit.note(person, "reviewed", "many runs", {"state": str(said.state), "runs": amount})
+            refresh(chosen[:MOST_AT_ONCE])
         messages.success(request, ngettext("%d run is reviewed.", "%d runs are reviewed.", amount) % amount)
     query = request.POST.get("list", "")
     return redirect(reverse("runs") + (query if query.startswith("?") else ""))

@@ -1,0 +1,98 @@
+"""Finding runs: the nearest first, in time that does not grow with how many there are."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from rota.diary.searching.index import SHIFTS, SIBLINGS, Asked, Hit, Span, TookTooLong, index
+
+ENOUGH_TIME = 0.5
+"""Seconds after which no further span is begun; what is left can be asked for."""
+AT_ONCE = 200
+MANY = 20
+
+
+@dataclass
+class Finding:
+    """What was found, as a row of hits to read on; `stopped` is the key beyond which nothing was looked at."""
+
+    asked: Asked
+    span: Span
+    newest_first: bool = True
+    stopped: int | None = None
+
+    def __iter__(self) -> Iterator[Hit]:
+        return self.hits()
+
+    def hits(self) -> Iterator[Hit]:
+        """The hits in order, until the span is through or the time is over."""
+        until = time.monotonic() + ENOUGH_TIME
+        left = self.span
+        while True:
+            near, rest = index().walk(self.asked, left, newest_first=self.newest_first)
+            yield from near
+            if rest is None:
+                return
+            left = beyond(left, rest, newest_first=self.newest_first)
+            # What many runs have is found so, one after the other; what few have, the index finds faster.
+            if len(near) < MANY:
+                break
+        for span in spans(left, newest_first=self.newest_first):
+            if time.monotonic() > until:
+                self.stopped = nearest(span, newest_first=self.newest_first)
+                return
+            yield from self._in(span)
+            if self.stopped is not None:
+                return
+
+    def _in(self, span: Span) -> Iterator[Hit]:
+        while True:
+            try:
+                found = index().find(self.asked, span, AT_ONCE, newest_first=self.newest_first)
+            except TookTooLong:
+                self.stopped = nearest(span, newest_first=self.newest_first)
+                return
+            yield from found
+            if len(found) < AT_ONCE:
+                return
+            span = beyond(span, found[-1][0], newest_first=self.newest_first)
+
+
+def nearest(span: Span, *, newest_first: bool) -> int:
+    """The key at which a search of the span begins."""
+    return span.high if newest_first else span.low - 1
+
+
+def beyond(span: Span, key: int, *, newest_first: bool) -> Span:
+    """What is left of the span after this key."""
+    return Span(span.low, key, span.shift) if newest_first else Span(key + 1, span.high, span.shift)
+
+
+def spans(whole: Span, *, newest_first: bool) -> Iterator[Span]:
+    """The span in a few pieces, from one end: each some eight times as long as the one before, of whole blocks.
+
+    So what is found near costs little, and what is found nowhere a handful of questions.
+    """
+    low, high = whole.low, whole.high
+    for shift in SHIFTS:
+        if low >= high:
+            return
+        if newest_first:
+            edge = max(low, (high - 1) >> shift + SIBLINGS << shift + SIBLINGS)
+            yield Span(edge, high, shift)
+            high = edge
+        else:
+            edge = min(high, ((low >> shift + SIBLINGS) + 1) << shift + SIBLINGS)
+            yield Span(low, edge, shift)
+            low = edge
+    if low < high:
+        yield Span(low, high)
+
+
+def identifier_in(text: str) -> UUID | None:
+    """The id of a run, where the text is nothing else."""
+    try:
+        return UUID(text.strip()) if len(text.strip()) == 36 else None
+    except ValueError:
+        return None
