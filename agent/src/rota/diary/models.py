@@ -210,6 +210,17 @@ class Run(models.Model):
                 condition=Q(review__in=["needs_analysis", "ongoing"]),
                 name="run_unhandled",
             ),
+            models.Index(fields=["host", "task", "-started", "-id"], name="run_host_task"),
+            models.Index(
+                fields=["-started", "-id"],
+                condition=Q(review__in=["needs_analysis", "ongoing"]),
+                name="run_open",
+            ),
+            models.Index(fields=["review", "-started", "-id"], condition=~Q(review=""), name="run_review"),
+            models.Index(fields=["-duration", "-id"], condition=Q(duration__isnull=False), name="run_length"),
+            models.Index(
+                fields=["task", "-duration", "-id"], condition=Q(duration__isnull=False), name="run_task_length"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -435,3 +446,15 @@ class Mark(models.Model):
 
     name = models.CharField(max_length=40, primary_key=True)
     value = models.CharField(max_length=100)
+
+
+class SavedSearch(models.Model):
+    """A list of runs that somebody wants to see again, as its address asks for it; a shared one is for everybody."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="searches")
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=2000)
+    is_shared = models.BooleanField(default=False)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["person", "name"], name="search_name")]

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from rota.diary import health, ingest, login, outbox, views
 from rota.diary.api.access import nowhere, without_login
 from rota.diary.api.read import api
-from rota.diary.pages import account, audit, feeds, host_tokens, oidc, people, reviews, tokens
+from rota.diary.pages import account, audit, feeds, host_tokens, oidc, people, reviews, runs, saved, tokens
 
 
 @login_not_required
@@ -25,7 +25,11 @@ def static(request: HttpRequest, path: str) -> HttpResponseBase:
 
 urlpatterns = [
     path("", views.overview, name="overview"),
-    path("runs/", views.runs, name="runs"),
+    path("runs/", runs.runs, name="runs"),
+    path("runs.csv", runs.as_csv, name="runs_csv"),
+    path("runs.json", runs.as_json, name="runs_json"),
+    path("searches/", saved.save, name="save_search"),
+    path("searches/<int:number>/remove", saved.remove, name="remove_search"),
     path("runs/<uuid:identifier>/", views.run, name="run"),
     path("runs/<uuid:identifier>/output.txt", views.output_text, name="output_text"),
     path("runs/<uuid:identifier>/review", reviews.review, name="review"),

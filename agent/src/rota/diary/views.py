@@ -1,4 +1,4 @@
-"""The pages: overview, runs, one run, hosts, releases; the outbox has a module of its own."""
+"""The pages: overview, one run, hosts, releases; the outbox and the list of runs have modules of their own."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,20 +11,9 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from rota.diary.filters import RunFilter, read_filter, values_of
-from rota.diary.models import (
-    Assessment,
-    Deploy,
-    Environment,
-    Host,
-    Outbound,
-    Output,
-    Quarantine,
-    ReviewState,
-    Run,
-    Status,
-    Token,
-)
+from rota.diary.filters import host_number
+from rota.diary.listing import listed
+from rota.diary.models import Assessment, Deploy, Host, Outbound, Output, Quarantine, Run, Status, Token
 from rota.diary.output import Rendered
 from rota.diary.output import render as render_output
 from rota.diary.paging import page_of
@@ -40,27 +29,6 @@ SHOWN_QUARANTINE = 25
 SHOWN_ITEMS = 500
 SHOWN_CAUGHT = 10
 SHOWN_TOKENS = 200
-
-LISTED = (
-    "id",
-    "environment",
-    "host__name",
-    "task",
-    "started",
-    "status",
-    "reason",
-    "duration",
-    "trigger",
-    "review",
-    "attempt",
-    "asked_by",
-    "attended",
-    "parameters",
-    "dry_run",
-    "unexpected",
-    "retry_at",
-    "assessment",
-)
 
 
 @require_safe
@@ -84,26 +52,6 @@ def overview(request: HttpRequest) -> HttpResponse:
             "more_hosts": len(contacts) > SHOWN_HOSTS,
             "hosts_amount": len(contacts),
             "deploys": Deploy.objects.select_related("host").order_by("-started", "-id")[:SHOWN_DEPLOYS],
-        },
-    )
-
-
-@require_safe
-def runs(request: HttpRequest) -> HttpResponse:
-    """All hosts' runs, newest first, narrowed by what the address says."""
-    wanted = read_filter(RunFilter, request.GET)
-    return render(
-        request,
-        "diary/runs.html",
-        {
-            "page": page_of(listed(wanted.apply(Run.objects.all())), request.GET),
-            "wanted": wanted,
-            "environments": Environment.choices,
-            "statuses": Status.choices,
-            "reviews": [choice for choice in ReviewState.choices if choice[0]],
-            "assessments": [choice for choice in Assessment.choices if choice[0]],
-            "hosts": Host.objects.order_by("name").values_list("name", flat=True),
-            "tasks": values_of(Run, "task"),
         },
     )
 
@@ -165,15 +113,11 @@ def releases(request: HttpRequest) -> HttpResponse:
         request,
         "diary/releases.html",
         {
-            "page": page_of(deploys.filter(host__name=wanted) if wanted else deploys, request.GET),
+            "page": page_of(deploys.filter(host_id=host_number(wanted)) if wanted else deploys, request.GET),
             "wanted": wanted,
             "hosts": Host.objects.order_by("name").values_list("name", flat=True),
         },
     )
-
-
-def listed(rows: "QuerySet[Run]") -> "QuerySet[Run]":
-    return rows.select_related("host").only(*LISTED)
 
 
 def unhandled_failures() -> "QuerySet[Run]":

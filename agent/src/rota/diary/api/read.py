@@ -23,7 +23,7 @@ from rota.diary.api.schemas import (
     RunsAsked,
     RunWhole,
 )
-from rota.diary.filters import RunFilter
+from rota.diary.filters import RunFilter, host_number
 from rota.diary.models import Deploy, Output, Run
 from rota.diary.paging import Row, beyond, key_of, parse_key
 from rota.diary.views import hosts_with_contact
@@ -93,7 +93,7 @@ def list_hosts(request: HttpRequest) -> list[Mapping[str, Any]]:
 @api.get("deploys", response=answers(Deploys), summary="Deploys of all hosts, newest first")
 def list_deploys(request: HttpRequest, asked: Query[OfHost]) -> Mapping[str, Any]:
     deploys = Deploy.objects.select_related("host")
-    rows, keys = page(request, deploys.filter(host__name=asked.host) if asked.host else deploys, asked)
+    rows, keys = page(request, deploys.filter(host_id=host_number(asked.host)) if asked.host else deploys, asked)
     return {"deploys": rows, **keys}
 
 

@@ -7,7 +7,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from rota.diary.api.access import for_readers
-from rota.diary.filters import RunFilter, read_filter
+from rota.diary.filters import BadFilter, RunFilter, read_filter
 from rota.diary.models import Run, Status
 
 NEWEST = 50
@@ -18,7 +18,11 @@ FOLLOWED = (Status.FAILED, Status.LOST)
 @require_safe
 def failures(request: HttpRequest) -> HttpResponse:
     """The newest failures as an Atom feed (RFC 4287), narrowed by the same words as the list of runs."""
-    runs = read_filter(RunFilter, request.GET).apply(Run.objects.select_related("host").filter(status__in=FOLLOWED))
+    failed = Run.objects.select_related("host").filter(status__in=FOLLOWED)
+    try:
+        runs = read_filter(RunFilter, request.GET).apply(failed)
+    except BadFilter as error:
+        return HttpResponse(f"{error}\n", status=400, content_type="text/plain; charset=utf-8")
     here = request.build_absolute_uri(reverse("runs"))
     feed = Atom1Feed(
         title=gettext("Failures in Rota's diary"),
