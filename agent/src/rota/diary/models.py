@@ -458,3 +458,23 @@ class SavedSearch(models.Model):
 
     class Meta:
         constraints: ClassVar = [models.UniqueConstraint(fields=["person", "name"], name="search_name")]
+
+
+class Tally(models.Model):
+    """How many runs of a task that began on a day (in UTC) ended so on a host, and their seconds together.
+
+    It says what happened: runs that are kept no longer stay counted.
+    """
+
+    day = models.DateField()
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="tallies", db_index=False)
+    task = models.CharField(max_length=200)
+    status = models.CharField(max_length=20, choices=Status.choices)
+    runs = models.BigIntegerField()
+    seconds = models.FloatField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["day", "host", "task", "status"], name="tally_once"),
+        ]
+        indexes: ClassVar = [models.Index(fields=["task", "day"], name="tally_task")]

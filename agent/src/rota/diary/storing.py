@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db import transaction
 
 from rota.core.record import BadRecord, DeployRecord, OutboundRecord, Record, RunRecord, parse_record, storable
+from rota.diary import tallies
 from rota.diary.models import Deploy, Host, Item, Outbound, Output, Quarantine, ReviewState, Run, Status
 from rota.diary.reviewing import carry, failure_of
 from rota.diary.searching.keeping import refresh
@@ -169,6 +170,7 @@ def save_runs(host: Host, records: Sequence[RunRecord], now: datetime) -> None:
         Item.objects.bulk_create(items, batch_size=1000)
     carry(host, (record for record in records if record.id not in said and first_review(record)), now=now)
     refresh([record.id for record in records])
+    tallies.add(host, records)
 
 
 def reviews_given(records: Sequence[RunRecord]) -> dict[UUID, tuple[str, str]]:

@@ -10,6 +10,7 @@ from random import Random
 from django.db import connection, transaction
 
 from rota.core.record import DeployRecord, RunRecord
+from rota.diary import tallies
 from rota.diary.estate.bulk import insert
 from rota.diary.estate.runs import CATCHING, deploy_record, identifier, outbound_record, run_record
 from rota.diary.estate.tasks import HOSTS, TASKS
@@ -113,6 +114,8 @@ def save(records: list[RunRecord], hosts: dict[str, Host], *, is_latest: bool) -
     if handled:
         insert(Review, reviews_of((each for each in records if each.id in handled), reviewer()))
     refresh([each.id for each in records])
+    for name, host in hosts.items():
+        tallies.add(host, [each for each in records if each.host == name])
 
 
 def row(record: RunRecord, hosts: dict[str, Host], is_handled: bool) -> Run:
