@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rota.adapters.yaml_files import BadYaml, read_yaml
 from rota.core.errors import RotaError
+from rota.core.retention import Keep, parse_keep
 from rota.core.status import Environment
 
 FOLDER = Path("/etc/rota")
@@ -83,6 +84,7 @@ class Configuration:
     oidc: Oidc | None = None
     trusted_proxies: tuple[str, ...] = ()
     """Networks, and `unix` for the socket, from which the header X-Rota-Person is believed."""
+    keep: Keep = field(default_factory=Keep)
 
 
 def load(environ: Mapping[str, str]) -> Configuration:
@@ -153,6 +155,8 @@ def parse(section: Mapping[str, Any], *, form: Form) -> Configuration:
         values["oidc"] = parse_oidc(mapping("diary.oidc", values["oidc"])) if values["oidc"] else None
     if "trusted_proxies" in values:
         values["trusted_proxies"] = parse_proxies(strings("diary.trusted_proxies", values["trusted_proxies"] or []))
+    if "keep" in values:
+        values["keep"] = read_keep(mapping("diary.keep", values["keep"] or {}))
     check_environment("diary.environment", values.get("environment", Environment.DEVELOPMENT))
     check_time_zone(values.get("time_zone", "UTC"))
     return Configuration(form=form, **values)
@@ -169,6 +173,14 @@ def parse_database(section: Mapping[str, Any]) -> Database:
     return Database(
         engine=engine, name=str(section["name"]), host=section.get("host") or None, user=section.get("user") or None
     )
+
+
+def read_keep(section: Mapping[str, Any]) -> Keep:
+    refuse_unknown("diary.keep", section, {"age", "failures"})
+    try:
+        return parse_keep(section)
+    except ValueError as error:
+        raise ConfigurationError(f"diary.keep: {error}") from error
 
 
 def parse_tokens(section: Mapping[str, Any]) -> dict[str, str]:
