@@ -38,8 +38,8 @@ def open_folder(purpose: str) -> Iterator[Path]:
 
 
 @contextmanager
-def postgres_cluster(folder: Path) -> Iterator[Server]:
-    """A PostgreSQL server of its own in `folder`, reached by the socket in it alone."""
+def postgres_cluster(folder: Path, *more: str) -> Iterator[Server]:
+    """A PostgreSQL server of its own in `folder`, reached by the socket in it alone, with `more` settings."""
     home = folder / "cluster"
     home.mkdir()
     if os.geteuid() == 0:
@@ -48,6 +48,7 @@ def postgres_cluster(folder: Path) -> Iterator[Server]:
     initdb = [f"{programs}/initdb", "--no-sync", "--auth=peer", "--encoding=UTF8", "--locale=C.UTF-8"]
     subprocess.run(as_user("postgres", [*initdb, f"{home}/data"]), check=True, capture_output=True, cwd="/")
     settings = ["fsync=off", "listen_addresses=", f"unix_socket_directories={home}", "shared_buffers=32MB"]
+    settings += more
     options = " ".join(f"-c {setting}" for setting in settings)
     control = [f"{programs}/pg_ctl", f"--pgdata={home}/data", "--wait", "--silent", f"--log={home}/log"]
     subprocess.run(as_user("postgres", [*control, "start", f"--options={options}"]), check=True, cwd="/")
