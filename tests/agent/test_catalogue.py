@@ -190,6 +190,7 @@ MISTAKES = [
     ("agent: {alert: {port: 0}}", "agent: alert: "),
     ("agent: {keep: x}", "agent: keep is 'x'; it must be a mapping of "),
     ("agent: {keep: {age: soon}}", "agent: keep: "),
+    ("agent: {asking: perhaps}", "agent: asking is 'perhaps'; it must be true or false"),
     ("agent: {hots: a}", "agent: unknown key 'hots', did you mean 'host'?"),
     ("agent: {environment: stagin}", "environment is 'stagin', did you mean 'staging'?"),
     ("agent: {diary: x}", "diary is 'x'; it must be a mapping with url and certificate"),

@@ -92,7 +92,53 @@ OUTBOUND: dict[str, Any] = {
     "subject": "[staging] compress_old_logs failed on staging: exit 3",
     "text": "The task compress_old_logs failed on staging.\n",
 }
-RECORDS = {"run": RUN, "deploy": DEPLOY, "outbound": OUTBOUND}
+CATALOGUE: dict[str, Any] = {
+    "version": 1,
+    "kind": "catalogue",
+    "id": "01980a3c-5b7e-7c31-9a52-1f0d3c2b4a62",
+    "host": "staging",
+    "environment": "staging",
+    "at": "2025-07-14T01:10:00.031415Z",
+    "release": "20250713T120000Z-0123456789ab",
+    "is_asking": True,
+    "tasks": {
+        "export_catalogue": {
+            "description": "Export the catalogue",
+            "words": "every day at 02:40 Europe/Zurich",
+            "pack": "",
+            "is_asked": True,
+            "has_dry_run": False,
+            "parameters": [
+                {
+                    "name": "since",
+                    "kind": "date",
+                    "is_many": False,
+                    "choices": [],
+                    "default": None,
+                    "meaning": "Only what changed since.",
+                },
+                {
+                    "name": "items",
+                    "kind": "choice",
+                    "is_many": True,
+                    "choices": ["books", "films"],
+                    "default": ["books", "films"],
+                    "meaning": "",
+                },
+            ],
+            "fields": {"schedule": "02:40", "zone": "Europe/Zurich"},
+        }
+    },
+    "pauses": {
+        "export_catalogue": {
+            "since": "2025-07-14T01:00:00.000000Z",
+            "until": "2026-07-14T01:00:00.000000Z",
+            "by": "anna",
+            "reason": "moving house",
+        }
+    },
+}
+RECORDS = {"run": RUN, "deploy": DEPLOY, "outbound": OUTBOUND, "catalogue": CATALOGUE}
 
 NESTED: object = functools.reduce(lambda inner, _: [inner], range(5_000), 0)
 
@@ -131,7 +177,7 @@ def test_a_running_run_has_no_end() -> None:
     ("key", "value", "right"),
     [
         ("version", 2, "understands 1"),
-        ("kind", "dream", "one of run, deploy, outbound"),
+        ("kind", "dream", "one of run, deploy, outbound, catalogue"),
         ("id", "7", "a UUID"),
         ("id", "c2f8a1a6-4a54-4b5c-8b3a-0f8f3f1f2a10", "version 7"),
         ("host", " ", "a name"),
@@ -278,3 +324,25 @@ def test_what_is_not_an_object_is_refused() -> None:
 
 def test_any_text_becomes_storable() -> None:
     assert storable("a\0b\udc80") == "a␀b?"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "right"),
+    [
+        (("tasks",), {"Export Catalogue": {}}, "a task's name"),
+        (("tasks", "export_catalogue", "description"), None, "text"),
+        (("tasks", "export_catalogue", "is_asked"), "yes", "true or false"),
+        (("tasks", "export_catalogue", "parameters"), [1], "an object"),
+        (("tasks", "export_catalogue", "parameters"), [{}] * 101, "at most 100"),
+        (("tasks", "export_catalogue", "fields"), {"<b>": "x"}, "a task's field"),
+        (("tasks", "export_catalogue", "fields"), {"schedule": "x" * 20_000}, "bytes of UTF-8"),
+        (("pauses", "export_catalogue", "since"), "yesterday", "a time like"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_within_a_catalogue_is_named(place: tuple[str, ...], value: Any, right: str) -> None:
+    wrong = json.loads(json.dumps(CATALOGUE))
+    inner = functools.reduce(lambda outer, key: outer[key], place[:-1], wrong)
+    inner[place[-1]] = value
+    with pytest.raises(BadRecord, match=right):
+        parse_record(wrong)

@@ -37,7 +37,7 @@ from rota.core.window import Window
 from rota.pack_parameters import choices_of, keyword_only, parameters_of
 
 TOP_LEVEL = ("agent", "tasks", "diary", "backup", "mirror")
-AGENT_KEYS = ("host", "environment", "diary", "alert", "keep")
+AGENT_KEYS = ("host", "environment", "diary", "alert", "keep", "asking")
 DIARY_KEYS = ("url", "certificate")
 BOUND_TO_SLOTS = ("dst", "only", "except", "catch_up", "catch_up_window")
 SCHEDULED = ("schedule", "zone", "spread", *BOUND_TO_SLOTS)
@@ -272,7 +272,19 @@ def read_agent(settings: Mapping[str, Setting], folder: Path, host: str, environ
         certificate=Path(str(certificate)) if certificate else None,
         alerting=read_section("alert", settings.get("alert"), READERS, parse_alerting),
         keep=read_section("keep", settings.get("keep"), retention.READERS, parse_keep),
+        asking=read_value("asking", settings.get("asking"), parse_answer, False),
     )
+
+
+def read_value(key: str, setting: Setting | None, read: Callable[[object], Section], default: Section) -> Section:
+    """What `agent` holds under this key, as `read` has it, which raises ValueError. Raises BadConfiguration."""
+    if setting is None or setting.value is None:
+        return default
+    try:
+        return read(setting.value)
+    except ValueError as error:
+        said = f"agent: {key} is {shown(setting.value)}; it must be {error}"
+        raise BadConfiguration(setting.file, said, key=key) from None
 
 
 def read_section(

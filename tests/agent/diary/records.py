@@ -96,3 +96,51 @@ def caught(**changes: Any) -> dict[str, Any]:
         "text": "The task send_reports failed on staging.\n",
     }
     return record | changes
+
+
+def definition(**changes: Any) -> dict[str, Any]:
+    """What a catalogue says of one task."""
+    said: dict[str, Any] = {
+        "description": "Send the monthly reports",
+        "words": "every day at 02:30 UTC",
+        "pack": "reports",
+        "is_asked": True,
+        "has_dry_run": True,
+        "parameters": [
+            {
+                "name": "full",
+                "kind": "boolean",
+                "is_many": False,
+                "choices": [],
+                "default": False,
+                "meaning": "Also what has not changed.",
+            },
+            {
+                "name": "items",
+                "kind": "choice",
+                "is_many": True,
+                "choices": ["march.pdf", "april.pdf"],
+                "default": ["march.pdf", "april.pdf"],
+                "meaning": "What to work on.",
+            },
+        ],
+        "fields": {"schedule": "02:30 UTC", "timeout": "2 hours"},
+    }
+    return said | changes
+
+
+def catalogue(**changes: Any) -> dict[str, Any]:
+    """All tasks of production: one, unless told otherwise."""
+    record: dict[str, Any] = {
+        "version": 1,
+        "kind": "catalogue",
+        "id": identifier(),
+        "host": "production",
+        "environment": "production",
+        "at": "2025-03-01T09:01:00.000000Z",
+        "release": "20250228T120000Z-0123456789ab",
+        "is_asking": True,
+        "tasks": {"send_reports": definition()},
+        "pauses": {},
+    }
+    return record | changes

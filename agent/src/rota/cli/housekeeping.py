@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from rota import alerting, checks, units
 from rota.adapters import systemd
+from rota.adapters.cataloguing import release_at, tell_catalogue
 from rota.adapters.diary import Diary, DiaryRefused
+from rota.adapters.pauses import Pauses
 from rota.adapters.progress import Progress
 from rota.adapters.reconciling import read_boot, reconcile
 from rota.adapters.shipping import ship
@@ -174,8 +176,9 @@ def problems_of(catalogue: Catalogue, places: Places, *, is_elsewhere: bool) -> 
 
 
 def ship_records(options: argparse.Namespace) -> None:
-    places = find_places(options)
-    agent = find_catalogue(places).agent
+    places, now = find_places(options), datetime.now(UTC)
+    catalogue = find_catalogue(places)
+    agent = catalogue.agent
     if agent.diary is None:
         raise DiaryRefused(f"agent: diary: url is not set in {places.configuration}/*.yml, so there is none to send to")
     spool = find_spool(places)
@@ -183,8 +186,8 @@ def ship_records(options: argparse.Namespace) -> None:
     progress = Progress("records")
     with holding(spool.folder / "sent", "rota ship"):
         try:
-            pause = spool.folder / "sent" / "pause"
-            sent = ship(spool, diary, pause=pause, now=datetime.now(UTC), tell=progress.tell)
+            tell_catalogue(spool, catalogue, Pauses(places.pauses).all(), release_at(places.current), now)
+            sent = ship(spool, diary, pause=spool.folder / "sent" / "pause", now=now, tell=progress.tell)
         finally:
             progress.end()
     said = f"{sent.acknowledged} records acknowledged, {sent.quarantined} put aside, {sent.running} still running"

@@ -17,7 +17,7 @@ from rota.cli.finding import find_catalogue, find_places, find_spool
 from rota.cli.parsing import command
 from rota.cli.printing import print_json, print_table
 from rota.core.catalogue import Catalogue
-from rota.core.expectation import Expectation
+from rota.core.definition import plain, yaml_name
 from rota.core.history import Ended, Standing
 from rota.core.identifier import first_identifier
 from rota.core.incident import Incident
@@ -30,7 +30,7 @@ from rota.core.quantities import show_duration
 from rota.core.record import RunRecord, format_moment
 from rota.core.status import Status
 from rota.core.task import Task
-from rota.core.wording import schedule_in_words, span
+from rota.core.wording import schedule_in_words
 from rota.starting import find_run
 
 if TYPE_CHECKING:
@@ -338,33 +338,6 @@ def show_task(task: Task, places: Places, *, as_json: bool) -> None:
 
 def origin(name: str, said: Mapping[str, str]) -> str:
     return said.get(yaml_name(name), DEFAULT)
-
-
-def yaml_name(name: str) -> str:
-    """How the files call an attribute; `except` is a word that Python keeps for itself."""
-    return "except" if name == "excepted" else name
-
-
-def plain(value: object) -> str:
-    """A value as one reads it."""
-    match value:
-        case None:
-            return "-"
-        case bool():
-            return "yes" if value else "no"
-        case timedelta():
-            return span(value) if value else "none"
-        case Expectation():
-            return f"{value.name} {value.said}"
-        case Mapping():
-            return ", ".join(f"{key}: {plain(each)}" for key, each in value.items()) or "-"
-        case tuple():
-            return ", ".join(map(plain, value)) or "-"
-    if isinstance(text := getattr(value, "text", None), str):
-        return text  # a window of time, as its author wrote it
-    if is_dataclass(value):
-        return plain({each.name: getattr(value, each.name) for each in fields(value) if getattr(value, each.name)})
-    return str(value)
 
 
 def jsonable(value: object) -> object:

@@ -18,7 +18,10 @@ class UnknownTask(RotaError):
 
 @dataclass(frozen=True, kw_only=True)
 class Agent:
-    """Who this host is, and where its records go. `certificate` is the diary's pinned one; None trusts the system's."""
+    """Who this host is, and where its records go. `certificate` is the diary's pinned one; None trusts the system's.
+
+    `asking` says whether it heeds what people ask of it in the diary.
+    """
 
     host: str
     environment: Environment
@@ -26,6 +29,7 @@ class Agent:
     certificate: Path | None = None
     alerting: Alerting = Alerting()
     keep: Keep = Keep()
+    asking: bool = False
 
 
 @dataclass(frozen=True)

@@ -315,4 +315,9 @@ FIELDS: Mapping[str, Field] = {
         f"What a success should look like: a mapping of counts, `{DURATION}`, `{OUTPUT_BYTES}` or `{ITEMS}` to bounds "
         'like `">0"` or `"<3x median"`.',
     ),
+    "asking": Field(
+        parse_answer,
+        "Whether people may ask for a run of it in the diary, and pause it there; unless said, where it runs by itself "
+        "as well.",
+    ),
 }

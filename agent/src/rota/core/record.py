@@ -1,10 +1,10 @@
-"""The record of a run, a deploy or a caught letter as a value, read strictly from a spool file or an ingest request."""
+"""A record as a value: of a run, a deploy, a caught letter or a catalogue; read strictly, from a file or a request."""
 
 import re
 import reprlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
@@ -27,6 +27,9 @@ MAX_PARAMETERS = 100
 MAX_RECEIVERS = 1_000
 MAX_MESSAGE = 64 * 1024
 """Of a letter's text, in bytes of UTF-8."""
+MAX_TASKS = 1_000
+MAX_FIELD = 16 * 1024
+"""Of one field of a task's definition, in bytes of UTF-8."""
 MAX_SECONDS = 1e10
 MAX_RECORDS = 500
 """How many records one request to the diary may hold."""
@@ -150,8 +153,68 @@ class OutboundRecord:
         object.__setattr__(self, "text", without_passwords(self.text))
 
 
-Record = RunRecord | DeployRecord | OutboundRecord
-KINDS: Mapping[type[Record], str] = {RunRecord: "run", DeployRecord: "deploy", OutboundRecord: "outbound"}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """One parameter of a task, as its `rota.core.parameter.Parameter` says it."""
+
+    name: str
+    kind: str
+    is_many: bool
+    choices: tuple[str, ...]
+    default: ParameterValue | None
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """What a task of a host is. `words` say when it runs, `fields` what else is not as Rota has it, as people read it.
+
+    `is_asked` says that a run of it may be asked for in the diary, `has_dry_run` that it can show what it would do.
+    """
+
+    description: str
+    words: str
+    pack: str
+    is_asked: bool
+    has_dry_run: bool
+    parameters: tuple[Declared, ...]
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused:
+    """A pause in force: until when (None: until it is resumed), by whom and why."""
+
+    since: datetime
+    until: datetime | None
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueRecord:
+    """All tasks of one host as they were at a moment, by name, and which of them are paused.
+
+    `is_asking` says that the host heeds what people ask of it in the diary.
+    """
+
+    id: UUID
+    host: str
+    environment: Environment
+    at: datetime
+    release: str
+    is_asking: bool
+    tasks: Mapping[str, Definition]
+    pauses: Mapping[str, Paused]
+
+
+Record = RunRecord | DeployRecord | OutboundRecord | CatalogueRecord
+KINDS: Mapping[type[Record], str] = {
+    RunRecord: "run",
+    DeployRecord: "deploy",
+    OutboundRecord: "outbound",
+    CatalogueRecord: "catalogue",
+}
 
 
 def parse_record(mapping: object, *, received: datetime | None = None) -> Record:
@@ -173,6 +236,8 @@ def parse_record(mapping: object, *, received: datetime | None = None) -> Record
             return _deploy(keys)
         case "outbound":
             return _outbound(keys)
+        case "catalogue":
+            return _catalogue(keys)
         case other:
             raise BadRecord(f"{UNKNOWN_KIND}{other!r}; it must be one of {', '.join(KINDS.values())}")
 
@@ -278,19 +343,66 @@ def _outbound(keys: "_Keys") -> OutboundRecord:
     )
 
 
+def _catalogue(keys: "_Keys") -> CatalogueRecord:
+    return CatalogueRecord(
+        id=keys.identifier("id"),
+        host=keys.name("host"),
+        environment=keys.choice("environment", Environment),
+        at=keys.moment("at"),
+        release=keys.text("release"),
+        is_asking=keys.answer("is_asking"),
+        tasks={name: _definition(keys) for name, keys in keys.by_task("tasks")},
+        pauses={name: _paused(keys) for name, keys in keys.by_task("pauses")},
+    )
+
+
+def _definition(keys: "_Keys") -> Definition:
+    return Definition(
+        description=keys.text("description"),
+        words=keys.text("words"),
+        pack=keys.text("pack"),
+        is_asked=keys.answer("is_asked"),
+        has_dry_run=keys.answer("has_dry_run"),
+        parameters=tuple(_declared(each) for each in keys.objects("parameters", most=MAX_PARAMETERS)),
+        fields=keys.fields("fields"),
+    )
+
+
+def _declared(keys: "_Keys") -> Declared:
+    return Declared(
+        name=keys.task_name("name"),
+        kind=keys.word("kind", MEANS),
+        is_many=keys.answer("is_many"),
+        choices=keys.texts("choices", most=MAX_ITEMS),
+        default=None if keys.value("default") is None else keys.parameter("default", most=MAX_ITEMS),
+        meaning=keys.text("meaning"),
+    )
+
+
+def _paused(keys: "_Keys") -> Paused:
+    return Paused(
+        since=keys.moment("since"),
+        until=keys.moment_to_come("until"),
+        by=keys.text("by"),
+        reason=keys.text("reason"),
+    )
+
+
 def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return format_moment(value)
-    if isinstance(value, UUID):
-        return str(value)
-    if isinstance(value, StrEnum):
-        return value.value
-    if isinstance(value, tuple):
-        return [
-            each if isinstance(each, str) else {f.name: getattr(each, f.name) for f in fields(each)} for each in value
-        ]
-    if isinstance(value, Mapping):
-        return dict(value)
+    """The value as JSON holds it."""
+    match value:
+        case datetime():
+            return format_moment(value)
+        case UUID():
+            return str(value)
+        case StrEnum():
+            return value.value
+        case tuple() | list():
+            return [_plain(each) for each in value]
+        case Mapping():
+            return {key: _plain(each) for key, each in value.items()}
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
     return value
 
 
@@ -419,10 +531,16 @@ class _Keys:
             raise _wrong(key, value, "true or false")
         return bool(value)
 
-    def texts(self, key: str) -> tuple[str, ...]:
+    def answer(self, key: str) -> bool:
+        value = self.value(key)
+        if not isinstance(value, bool):
+            raise _wrong(key, value, "true or false")
+        return value
+
+    def texts(self, key: str, *, most: int = MAX_PARAMETERS) -> tuple[str, ...]:
         value = self.mapping.get(key) or []
-        if not isinstance(value, list) or len(value) > MAX_PARAMETERS:
-            raise _wrong(key, value, f"a list of at most {MAX_PARAMETERS} texts")
+        if not isinstance(value, list) or len(value) > most:
+            raise _wrong(key, value, f"a list of at most {most} texts")
         keys = _Keys({f"{key}[{number}]": each for number, each in enumerate(value)})
         return tuple(keys.text(name) for name in keys.mapping)
 
@@ -443,13 +561,48 @@ class _Keys:
         keys = _Keys({str(name): each for name, each in value.items()})
         return {storable(name): keys.parameter(name) for name in keys.mapping}
 
-    def parameter(self, key: str) -> ParameterValue:
+    def parameter(self, key: str, *, most: int = MAX_PARAMETERS) -> ParameterValue:
         value = self.value(key)
         if isinstance(value, list):
-            return list(self.texts(key))
+            return list(self.texts(key, most=most))
         if isinstance(value, bool):
             return value
         return self.text(key) if isinstance(value, str) else self.number(key)
+
+    def moment_to_come(self, key: str) -> datetime | None:
+        """A moment that may lie as far ahead as people plan."""
+        return _Keys(self.mapping).moment_or_none(key)
+
+    def within(self, key: str, value: object) -> "_Keys":
+        """The keys of an object that stands under this key."""
+        if not isinstance(value, Mapping):
+            raise _wrong(key, value, "an object")
+        return _Keys(value, latest=self.latest)
+
+    def objects(self, key: str, *, most: int) -> list["_Keys"]:
+        value = self.value(key)
+        if not isinstance(value, list) or len(value) > most:
+            raise _wrong(key, value, f"a list of at most {most} objects")
+        return [self.within(f"{key}[{number}]", each) for number, each in enumerate(value)]
+
+    def by_task(self, key: str) -> list[tuple[str, "_Keys"]]:
+        value = self.value(key)
+        if not isinstance(value, Mapping) or len(value) > MAX_TASKS:
+            raise _wrong(key, value, f"an object of at most {MAX_TASKS} objects by task")
+        for name in value:
+            if not isinstance(name, str) or not TASK_NAME.fullmatch(name):
+                raise _wrong(f"a name in {key}", name, "a task's name")
+        return [(name, self.within(f"{key}.{name}", each)) for name, each in value.items()]
+
+    def fields(self, key: str) -> Mapping[str, str]:
+        value = self.value(key)
+        if not isinstance(value, Mapping) or len(value) > MAX_PARAMETERS:
+            raise _wrong(key, value, f"an object of at most {MAX_PARAMETERS} texts by field")
+        keys = _Keys({str(name): each for name, each in value.items()})
+        for name in keys.mapping:
+            if not MEANS.fullmatch(name):
+                raise _wrong(f"a name in {key}", name, "a task's field")
+        return {name: keys.text(name, most=MAX_FIELD) for name in keys.mapping}
 
 
 def is_receiver(value: object) -> bool:

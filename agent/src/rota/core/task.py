@@ -94,6 +94,13 @@ class Task:
     dry_run: tuple[str, ...] | None = None
     retry: Retry | None = None
     expect: tuple[Expectation, ...] = ()
+    asking: bool | None = None
+
+    @property
+    def may_be_asked(self) -> bool:
+        """Whether a run may be asked for in the diary: unless it says so itself, where it runs by itself as well."""
+        runs_by_itself = bool(self.schedule or self.every or self.watch)
+        return runs_by_itself if self.asking is None else self.asking
 
     @property
     def lock_name(self) -> str:

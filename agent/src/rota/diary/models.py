@@ -478,3 +478,59 @@ class Tally(models.Model):
             models.UniqueConstraint(fields=["day", "host", "task", "status"], name="tally_once"),
         ]
         indexes: ClassVar = [models.Index(fields=["task", "day"], name="tally_task")]
+
+
+class Catalogue(models.Model):
+    """All tasks of a host as they were from `since` on, under one release; `last` is when it was told last."""
+
+    id = models.UUIDField(primary_key=True)
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="catalogues", db_index=False)
+    digest = models.CharField(max_length=64)
+    release = models.CharField(max_length=255, blank=True)
+    is_asking = models.BooleanField(default=False)
+    since = models.DateTimeField()
+    last = models.DateTimeField()
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["host", "-since", "-id"], name="catalogue_host")]
+
+    def __str__(self) -> str:
+        return f"the tasks of {self.host}"
+
+
+class TaskDefinition(models.Model):
+    """What a task of a host was from `since` until `until`, None while it still is; `release` is what it came with."""
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="definitions", db_index=False)
+    task = models.CharField(max_length=64)
+    digest = models.CharField(max_length=64)
+    definition = models.JSONField()
+    release = models.CharField(max_length=255, blank=True)
+    since = models.DateTimeField()
+    until = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["host", "task"], condition=Q(until=None), name="definition_in_force")
+        ]
+        indexes: ClassVar = [models.Index(fields=["host", "task", "-since"], name="definition_of_task")]
+
+    def __str__(self) -> str:
+        return f"{self.task} on {self.host}"
+
+
+class TaskPause(models.Model):
+    """A pause in force on a host, as its newest catalogue tells it."""
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="pauses", db_index=False)
+    task = models.CharField(max_length=64)
+    since = models.DateTimeField()
+    until = models.DateTimeField(null=True)
+    by = models.CharField(max_length=2000, blank=True)
+    reason = models.CharField(max_length=2000, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["host", "task"], name="pause_of_task")]
+
+    def __str__(self) -> str:
+        return f"a pause of {self.task} on {self.host}"

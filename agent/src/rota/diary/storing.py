@@ -10,9 +10,19 @@ from uuid import UUID
 
 from django.db import transaction
 
-from rota.core.record import BadRecord, DeployRecord, OutboundRecord, Record, RunRecord, parse_record, storable
+from rota.core.record import (
+    BadRecord,
+    CatalogueRecord,
+    DeployRecord,
+    OutboundRecord,
+    Record,
+    RunRecord,
+    parse_record,
+    storable,
+)
 from rota.diary import tallies
-from rota.diary.models import Deploy, Host, Item, Outbound, Output, Quarantine, ReviewState, Run, Status
+from rota.diary.catalogues import save_catalogue
+from rota.diary.models import Catalogue, Deploy, Host, Item, Outbound, Output, Quarantine, ReviewState, Run, Status
 from rota.diary.reviewing import carry, failure_of
 from rota.diary.searching.keeping import refresh
 
@@ -21,10 +31,12 @@ NEEDS_ANALYSIS = (Status.FAILED, Status.LOST)
 
 Read = Record | BadRecord
 Identity = tuple[type[Record], UUID]
-TABLES: Mapping[type[Record], type[Run] | type[Deploy] | type[Outbound]] = {
+Table = type[Run] | type[Deploy] | type[Outbound] | type[Catalogue]
+TABLES: Mapping[type[Record], Table] = {
     RunRecord: Run,
     DeployRecord: Deploy,
     OutboundRecord: Outbound,
+    CatalogueRecord: Catalogue,
 }
 
 
@@ -62,6 +74,8 @@ def store(host: Host, entries: Sequence[object], *, now: datetime) -> list[Resul
         save_runs(host, [each for each in kept if isinstance(each, RunRecord)], now)
         save_deploys(host, [each for each in kept if isinstance(each, DeployRecord)], now)
         save_outbound(host, [each for each in kept if isinstance(each, OutboundRecord)], now)
+        for each in sorted((each for each in kept if isinstance(each, CatalogueRecord)), key=lambda each: each.at):
+            save_catalogue(host, each)
         quarantine(host, entries, results, now)
         note_contact(host, kept, now)
     return results
@@ -112,13 +126,13 @@ def known_records(read: Sequence[Read]) -> dict[Identity, Known]:
     records = [each for each in read if not isinstance(each, BadRecord)]
     known: dict[Identity, Known] = {}
     for kind, table in TABLES.items():
-        ids = [each.id for each in records if isinstance(each, kind)]
+        ids = [each.id for each in records if not isinstance(each, BadRecord) and type(each) is kind]
         rows = table._default_manager.filter(pk__in=ids).only("pk", "host_id", *(["status"] if table is Run else []))
         known |= {(kind, row.pk): Known(row.host_id, not is_under_way(row)) for row in rows}
     return known
 
 
-def is_under_way(row: Run | Deploy | Outbound) -> bool:
+def is_under_way(row: Run | Deploy | Outbound | Catalogue) -> bool:
     return isinstance(row, Run) and row.status == Status.RUNNING
 
 

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from rota.diary import health, ingest, login, outbox, views
 from rota.diary.api.access import nowhere, without_login
 from rota.diary.api.read import api
-from rota.diary.pages import account, audit, feeds, host_tokens, oidc, people, reviews, runs, saved, tokens
+from rota.diary.pages import account, audit, feeds, host_tokens, oidc, people, reviews, runs, saved, tasks, tokens
 
 
 @login_not_required
@@ -34,7 +34,9 @@ urlpatterns = [
     path("runs/<uuid:identifier>/output.txt", views.output_text, name="output_text"),
     path("runs/<uuid:identifier>/review", reviews.review, name="review"),
     path("runs/review", reviews.review_many, name="review_many"),
+    path("tasks/", tasks.tasks, name="tasks"),
     path("hosts/", views.hosts, name="hosts"),
+    path("hosts/<str:host>/tasks/<str:name>/", tasks.task, name="task"),
     path("releases/", views.releases, name="releases"),
     path("outbox/", outbox.outbox, name="outbox"),
     path("outbox/<uuid:identifier>/", outbox.caught, name="caught"),

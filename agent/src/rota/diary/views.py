@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from rota.diary.filters import host_number
 from rota.diary.listing import listed
-from rota.diary.models import Assessment, Deploy, Host, Outbound, Output, Quarantine, Run, Status, Token
+from rota.diary.models import Assessment, Deploy, Host, Outbound, Output, Quarantine, Run, Status, TaskDefinition, Token
 from rota.diary.output import Rendered
 from rota.diary.output import render as render_output
 from rota.diary.paging import page_of
@@ -66,6 +66,7 @@ def run(request: HttpRequest, identifier: UUID) -> HttpResponse:
         "diary/run.html",
         {
             "run": found,
+            "has_task": TaskDefinition.objects.filter(host=found.host_id, task=found.task).exists(),
             "older": neighbour(found, older=True),
             "newer": neighbour(found, older=False),
             "items": items[:SHOWN_ITEMS],
