@@ -191,6 +191,7 @@ MISTAKES = [
     ("agent: {keep: x}", "agent: keep is 'x'; it must be a mapping of "),
     ("agent: {keep: {age: soon}}", "agent: keep: "),
     ("agent: {asking: perhaps}", "agent: asking is 'perhaps'; it must be true or false"),
+    ("agent: {listen: 1s}", "agent: listen is '1s'; it must be a duration from 2s to 1h, or never"),
     ("agent: {hots: a}", "agent: unknown key 'hots', did you mean 'host'?"),
     ("agent: {environment: stagin}", "environment is 'stagin', did you mean 'staging'?"),
     ("agent: {diary: x}", "diary is 'x'; it must be a mapping with url and certificate"),

@@ -138,7 +138,18 @@ CATALOGUE: dict[str, Any] = {
         }
     },
 }
-RECORDS = {"run": RUN, "deploy": DEPLOY, "outbound": OUTBOUND, "catalogue": CATALOGUE}
+ANSWER: dict[str, Any] = {
+    "version": 1,
+    "kind": "answer",
+    "id": "01980a3c-5b7e-7c31-9a52-1f0d3c2b4a63",
+    "host": "staging",
+    "environment": "staging",
+    "at": "2025-07-14T01:10:00.031415Z",
+    "request": "01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59",
+    "is_done": False,
+    "reason": "The task runs already: rota-task-export.service; see rota status",
+}
+RECORDS = {"run": RUN, "deploy": DEPLOY, "outbound": OUTBOUND, "catalogue": CATALOGUE, "answer": ANSWER}
 
 NESTED: object = functools.reduce(lambda inner, _: [inner], range(5_000), 0)
 
@@ -177,7 +188,7 @@ def test_a_running_run_has_no_end() -> None:
     ("key", "value", "right"),
     [
         ("version", 2, "understands 1"),
-        ("kind", "dream", "one of run, deploy, outbound, catalogue"),
+        ("kind", "dream", "one of run, deploy, outbound, catalogue, answer"),
         ("id", "7", "a UUID"),
         ("id", "c2f8a1a6-4a54-4b5c-8b3a-0f8f3f1f2a10", "version 7"),
         ("host", " ", "a name"),

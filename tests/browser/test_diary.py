@@ -9,7 +9,14 @@ from tests.browser.conftest import EMAIL, PASSWORD, SCREENSHOTS, OpenPage
 
 pytestmark = pytest.mark.browser
 
-PAGES = {"overview": "/", "runs": "/runs/", "hosts": "/hosts/", "releases": "/releases/", "outbox": "/outbox/"}
+PAGES = {
+    "overview": "/",
+    "runs": "/runs/",
+    "tasks": "/tasks/",
+    "hosts": "/hosts/",
+    "releases": "/releases/",
+    "outbox": "/outbox/",
+}
 VIEWS = {"wide": (1440, 900), "laptop": (1366, 768), "phone": (360, 740)}
 
 

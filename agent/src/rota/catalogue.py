@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
@@ -21,14 +21,14 @@ from rota.adapters.yaml_files import BadYaml, read_yaml
 from rota.core import retention
 from rota.core.calendar import BadExpression
 from rota.core.calendar import parse as parse_calendar
-from rota.core.catalogue import Agent, Catalogue
+from rota.core.catalogue import DEFAULT_LISTEN, Agent, Catalogue
 from rota.core.errors import RotaError
 from rota.core.fields import FIELDS, ZONE_NAME, quoted
 from rota.core.mail import READERS, parse_alerting
 from rota.core.nearest import nearest
 from rota.core.parameter import DRY_RUN
 from rota.core.parameter_fields import WrongWithin
-from rota.core.quantities import ANSWERS, parse_answer
+from rota.core.quantities import ANSWERS, parse_answer, parse_duration
 from rota.core.record import TASK_NAME
 from rota.core.retention import parse_keep
 from rota.core.status import Environment
@@ -37,7 +37,7 @@ from rota.core.window import Window
 from rota.pack_parameters import choices_of, keyword_only, parameters_of
 
 TOP_LEVEL = ("agent", "tasks", "diary", "backup", "mirror")
-AGENT_KEYS = ("host", "environment", "diary", "alert", "keep", "asking")
+AGENT_KEYS = ("host", "environment", "diary", "alert", "keep", "asking", "listen")
 DIARY_KEYS = ("url", "certificate")
 BOUND_TO_SLOTS = ("dst", "only", "except", "catch_up", "catch_up_window")
 SCHEDULED = ("schedule", "zone", "spread", *BOUND_TO_SLOTS)
@@ -273,7 +273,21 @@ def read_agent(settings: Mapping[str, Setting], folder: Path, host: str, environ
         alerting=read_section("alert", settings.get("alert"), READERS, parse_alerting),
         keep=read_section("keep", settings.get("keep"), retention.READERS, parse_keep),
         asking=read_value("asking", settings.get("asking"), parse_answer, False),
+        listen=read_value("listen", settings.get("listen"), parse_listen, DEFAULT_LISTEN),
     )
+
+
+def parse_listen(value: object) -> timedelta | None:
+    """How often to look for what the diary wants; None for never. Raises ValueError saying what would be right."""
+    if value in ("never", False):
+        return None
+    try:
+        listen = parse_duration(value)
+    except ValueError:
+        listen = timedelta()
+    if not timedelta(seconds=2) <= listen <= timedelta(hours=1):
+        raise ValueError("a duration from 2s to 1h, or never")
+    return listen
 
 
 def read_value(key: str, setting: Setting | None, read: Callable[[object], Section], default: Section) -> Section:

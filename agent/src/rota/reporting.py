@@ -1,6 +1,7 @@
-"""What a shell script says of its run, `rota item` and `rota count`: the command that is quick to start.
+"""The commands that are quick to start: what a shell script says of its run, and the look for what the diary wants.
 
-All other commands of `rota` are loaded only when one of them is meant: a script may report a thousand items.
+All other commands of `rota` are loaded only when one of them is meant: a script may report a thousand items, and a host
+looks every few seconds.
 """
 
 import os
@@ -20,6 +21,12 @@ def main() -> None:
     words = sys.argv[1:]
     if words[:1] and words[0] in USAGE and not {"-h", "--help"}.intersection(words):
         sys.exit(report(words, os.environ))
+    if words[:1] == ["listen"] and words[1:2] and not words[1].startswith("-"):
+        from rota.listening import is_wanted
+
+        if not is_wanted(*words[1:3]):
+            return
+        sys.argv = [sys.argv[0], "listen"]
     from rota.cli import main as whole
 
     whole()

@@ -80,13 +80,14 @@ def new_request(task: Task, values: Mapping[str, Value] | None = None, **wishes:
         raise NoDryRun(f"{task.name}; {DRY_RUN} in its declaration would say how")
     handed = {**chosen, DRY_RUN: True} if wishes.get("is_dry_run") else chosen
     in_json = {"ROTA_PARAMETERS": json.dumps(handed)} if handed else {}
-    asked = {
+    asked: dict[str, Any] = {
+        "id": make_identifier(time.time_ns() // 1_000_000, os.urandom(10)),
         "asked_by": who_asks(os.environ),
         "parameters": recorded(chosen),
         "environment": in_json if task.pack else variables(chosen),
         "arguments": (task.dry_run or ()) if wishes.get("is_dry_run") else (),
     }
-    return Request(id=make_identifier(time.time_ns() // 1_000_000, os.urandom(10)), **{**asked, **wishes})
+    return Request(**{**asked, **wishes})
 
 
 def who_asks(environ: Mapping[str, str]) -> str:

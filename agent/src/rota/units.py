@@ -33,6 +33,10 @@ HOUSEKEEPING = (
     "rota-account.service",
     "rota-account.timer",
     "rota-catch-up@.service",
+    "rota-listen.service",
+    "rota-listen.timer",
+    "rota-answer.service",
+    "rota-answer.path",
 )
 OURS = re.compile(rf"{PREFIX}[a-z0-9_]+\.(service|timer|path)|{'|'.join(map(re.escape, HOUSEKEEPING))}")
 INSTALLED_IN = {".timer": "timers.target.wants", ".path": "paths.target.wants"}
@@ -174,7 +178,37 @@ def compile_housekeeping(catalogue: Catalogue, places: Places) -> dict[str, str]
     units["rota-reconcile.service"] = housekeeping_service(places, description, "reconcile")
     units["rota-reconcile.timer"] = housekeeping_timer(description, after_boot="20s", every="10min")
     units |= compile_accounting(places)
+    if catalogue.agent.diary and catalogue.agent.listen:
+        units |= compile_listening(catalogue.agent, places)
     return units | compile_alerting(catalogue, places)
+
+
+def compile_listening(agent: Agent, places: Places) -> dict[str, str]:
+    """What hears from the diary what people ask of this host, and, where it heeds that, what does it.
+
+    The one speaks to the network and may start nothing; the other starts tasks and speaks to nobody.
+    """
+    description = "Look whether somebody wants something of this host in the diary"
+    words = [agent.diary or "", *([str(agent.certificate)] if agent.certificate else [])]
+    units = {
+        "rota-listen.service": housekeeping_service(
+            places,
+            description,
+            " ".join(["listen", *map(quote, words)]),
+            is_remote=True,
+            is_frequent=True,
+            credentials=["diary_token"],
+        ),
+        "rota-listen.timer": housekeeping_timer(
+            description, after_boot="30s", every=show_seconds(agent.listen or timedelta())
+        ),
+    }
+    if agent.asking:
+        carrying_out = "Do what somebody asked of this host in the diary"
+        answering = template("accounting.service.j2")
+        units["rota-answer.service"] = answering.render(places=places, description=carrying_out, command="answer")
+        units["rota-answer.path"] = template("answer.path.j2").render(places=places, description=carrying_out)
+    return units
 
 
 def compile_accounting(places: Places) -> dict[str, str]:
@@ -224,12 +258,14 @@ def housekeeping_service(
     *,
     is_remote: bool = False,
     is_alerting: bool = False,
+    is_frequent: bool = False,
     credentials: Sequence[str] = (),
     settle: int = 0,
 ) -> str:
     """The service of one of the agent's own commands, which may speak to other hosts, and know some secrets.
 
-    One that others start at any rate waits `settle` seconds, while further starts change nothing.
+    One that others start at any rate waits `settle` seconds, while further starts change nothing. One that is
+    frequent leaves no line in the journal unless something is wrong.
     """
     return template("housekeeping.service.j2").render(
         places=places,
@@ -237,6 +273,7 @@ def housekeeping_service(
         command=f"/usr/local/bin/rota {command}",
         is_remote=is_remote,
         is_alerting=is_alerting,
+        is_frequent=is_frequent,
         credentials=credentials,
         settle=settle,
     )

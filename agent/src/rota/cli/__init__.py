@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rota.cli import completion, housekeeping, measuring, planning, running, showing, standing, telling
+from rota.cli import asking, completion, housekeeping, measuring, planning, running, showing, standing, telling
 from rota.core.errors import RotaError
 
 
@@ -50,6 +50,6 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--root", type=Path, default=Path("/"), help="the file system of the host; systemd is left alone")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for module in (running, planning, standing, showing, measuring, housekeeping, telling, completion):
+    for module in (running, planning, standing, showing, measuring, housekeeping, asking, telling, completion):
         module.add_commands(commands)
     return top

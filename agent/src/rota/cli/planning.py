@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rota import catching_up
+from rota import catching_up, pausing
 from rota.adapters import systemd
 from rota.adapters.pauses import Pauses
 from rota.adapters.requests import Requests
@@ -25,7 +25,7 @@ from rota.core.places import Places
 from rota.core.record import RunRecord, format_moment
 from rota.core.status import Trigger
 from rota.core.task import Task
-from rota.planning import Accounted, account_now, disarm, load_runs, look_again, planned, schedule_here, stop_looking
+from rota.planning import Accounted, account_now, disarm, load_runs, planned, schedule_here
 from rota.starting import who_asks
 
 if TYPE_CHECKING:
@@ -38,10 +38,6 @@ LONGEST_REASON = 200
 
 class BadSpan(RotaError):
     """The plan has no such time."""
-
-
-class NotPaused(RotaError):
-    """The task is not paused."""
 
 
 class BadPause(RotaError):
@@ -206,13 +202,9 @@ def pause_task(options: argparse.Namespace) -> None:
     if len(reason) > LONGEST_REASON:
         raise BadPause(f"its reason has {len(reason)} characters; it may have {LONGEST_REASON}")
     pause = Pause(since=now, until=until, by=who_asks(os.environ), reason=reason)
+    find_spool(places)
     with writing():
-        # What passed is judged as it was planned then, what comes is planned anew.
-        bring_up_to_date(options, places, catalogue)
-        Pauses(places.pauses).store(task.name, pause)
-        bring_up_to_date(options, places, catalogue)
-        if is_live(options, places):
-            stop_looking(task)
+        pausing.pause_task(task, catalogue, places, pause, is_live=is_live(options, places))
     print(f"{task.name} is paused {pause.words}; a run by hand goes ahead all the same.")
 
 
@@ -220,14 +212,9 @@ def resume_task(options: argparse.Namespace) -> None:
     places = find_places(options)
     catalogue = find_catalogue(places)
     task = catalogue.task(options.task)
-    if Pauses(places.pauses).load(task.name) is None:
-        raise NotPaused(f"{task.name}; rota plan {task.name} shows when it runs next")
+    find_spool(places)
     with writing():
-        bring_up_to_date(options, places, catalogue)
-        Pauses(places.pauses).remove(task.name)
-        bring_up_to_date(options, places, catalogue)
-        if is_live(options, places):
-            look_again(task)
+        pausing.resume_task(task, catalogue, places, is_live=is_live(options, places))
     print(f"{task.name} runs again as planned.")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from rota.core.errors import RotaError
@@ -10,6 +11,8 @@ from rota.core.nearest import nearest
 from rota.core.retention import Keep
 from rota.core.status import Environment
 from rota.core.task import Task
+
+DEFAULT_LISTEN: timedelta | None = timedelta(seconds=15)
 
 
 class UnknownTask(RotaError):
@@ -20,7 +23,7 @@ class UnknownTask(RotaError):
 class Agent:
     """Who this host is, and where its records go. `certificate` is the diary's pinned one; None trusts the system's.
 
-    `asking` says whether it heeds what people ask of it in the diary.
+    `asking` says whether it heeds what people ask of it in the diary, `listen` how often it looks whether they do.
     """
 
     host: str
@@ -30,6 +33,7 @@ class Agent:
     alerting: Alerting = Alerting()
     keep: Keep = Keep()
     asking: bool = False
+    listen: timedelta | None = DEFAULT_LISTEN
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ class Places:
     """Every folder the agent reads or writes. `is_embedded` where all of them lie under one home, without systemd.
 
     Four hold a file for each task: `plans` its coming slots, `pauses` why it does not run, `asked` its runs for which
-    somebody set a time, and `successes` the moment of its latest success.
+    somebody set a time, and `successes` the moment of its latest success. Two hold a file for each request of the
+    diary: `fetched` until it is carried out, `answered` from then on.
     """
 
     configuration: Path
@@ -25,6 +26,8 @@ class Places:
     pauses: Path
     asked: Path
     successes: Path
+    fetched: Path
+    answered: Path
     units: Path
     current: Path
     releases: Path
@@ -58,6 +61,8 @@ def on_host(root: Path = Path("/")) -> Places:
         pauses=root / "var/lib/rota/pause",
         asked=root / "var/lib/rota/asked",
         successes=root / "var/lib/rota/success",
+        fetched=root / "var/lib/rota/fetched",
+        answered=root / "var/lib/rota/answered",
         units=root / "etc/systemd/system",
         current=root / "opt/rota/current",
         releases=root / "opt/rota/releases",
@@ -82,6 +87,8 @@ def under(home: Path) -> Places:
         pauses=home / "pause",
         asked=home / "asked",
         successes=home / "success",
+        fetched=home / "fetched",
+        answered=home / "answered",
         units=home / "units",
         current=home / "current",
         releases=home / "releases",

@@ -1,4 +1,4 @@
-"""A record as a value: of a run, a deploy, a caught letter or a catalogue; read strictly, from a file or a request."""
+"""A record as a value: of a run, a deploy, a caught letter, a catalogue, an answer; read strictly from JSON."""
 
 import re
 import reprlib
@@ -208,12 +208,29 @@ class CatalogueRecord:
     pauses: Mapping[str, Paused]
 
 
-Record = RunRecord | DeployRecord | OutboundRecord | CatalogueRecord
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRecord:
+    """What came of a request of the diary: it was carried out, or refused for this reason.
+
+    `request` is its id, and that of the run which began where one was asked for.
+    """
+
+    id: UUID
+    host: str
+    environment: Environment
+    at: datetime
+    request: UUID
+    is_done: bool
+    reason: str
+
+
+Record = RunRecord | DeployRecord | OutboundRecord | CatalogueRecord | AnswerRecord
 KINDS: Mapping[type[Record], str] = {
     RunRecord: "run",
     DeployRecord: "deploy",
     OutboundRecord: "outbound",
     CatalogueRecord: "catalogue",
+    AnswerRecord: "answer",
 }
 
 
@@ -238,6 +255,8 @@ def parse_record(mapping: object, *, received: datetime | None = None) -> Record
             return _outbound(keys)
         case "catalogue":
             return _catalogue(keys)
+        case "answer":
+            return _answer(keys)
         case other:
             raise BadRecord(f"{UNKNOWN_KIND}{other!r}; it must be one of {', '.join(KINDS.values())}")
 
@@ -353,6 +372,18 @@ def _catalogue(keys: "_Keys") -> CatalogueRecord:
         is_asking=keys.answer("is_asking"),
         tasks={name: _definition(keys) for name, keys in keys.by_task("tasks")},
         pauses={name: _paused(keys) for name, keys in keys.by_task("pauses")},
+    )
+
+
+def _answer(keys: "_Keys") -> AnswerRecord:
+    return AnswerRecord(
+        id=keys.identifier("id"),
+        host=keys.name("host"),
+        environment=keys.choice("environment", Environment),
+        at=keys.moment("at"),
+        request=keys.identifier("request"),
+        is_done=keys.answer("is_done"),
+        reason=keys.text("reason"),
     )
 
 

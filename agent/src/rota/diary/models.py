@@ -34,6 +34,20 @@ class Trigger(models.TextChoices):
     RETRY = "retry", _("retry")
 
 
+class Action(models.TextChoices):
+    RUN = "run", _("run")
+    PAUSE = "pause", _("pause")
+    RESUME = "resume", _("resume")
+
+
+class RequestState(models.TextChoices):
+    WAITING = "waiting", _("waiting")
+    FETCHED = "fetched", _("fetched")
+    DONE = "done", _("done")
+    REFUSED = "refused", _("refused")
+    EXPIRED = "expired", _("expired")
+
+
 class ReviewState(models.TextChoices):
     NONE = "", _("none")
     NEEDS_ANALYSIS = "needs_analysis", _("needs analysis")
@@ -534,3 +548,43 @@ class TaskPause(models.Model):
 
     def __str__(self) -> str:
         return f"a pause of {self.task} on {self.host}"
+
+
+class HostRequest(models.Model):
+    """What somebody asks of a host, which fetches it itself; its id is that of the run which comes of it.
+
+    `values` are pairs of a parameter's name and a word. One that waits when it `expires` is not handed out any more.
+    """
+
+    id = models.UUIDField(primary_key=True)
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="requests", db_index=False)
+    task = models.CharField(max_length=64)
+    action = models.CharField(max_length=20, choices=Action.choices)
+    values = models.JSONField(default=list)
+    is_dry_run = models.BooleanField(default=False)
+    until = models.DateTimeField(null=True)
+    why = models.CharField(max_length=200, blank=True)
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="requests")
+    asked_by = models.CharField(max_length=254)
+    asked = models.DateTimeField()
+    expires = models.DateTimeField()
+    state = models.CharField(max_length=20, choices=RequestState.choices, default=RequestState.WAITING)
+    fetched = models.DateTimeField(null=True)
+    answered = models.DateTimeField(null=True)
+    reason = models.CharField(max_length=2000, blank=True)
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["host", "task", "-asked"], name="request_of_task"),
+            models.Index(fields=["host", "expires"], condition=Q(state="waiting"), name="request_waiting"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} of {self.task} on {self.host}"
+
+
+class Attention(models.Model):
+    """Until when somebody is likely to want something of a host, which then looks more often."""
+
+    host = models.OneToOneField(Host, on_delete=models.CASCADE, primary_key=True, related_name="attention")
+    until = models.DateTimeField()

@@ -11,6 +11,7 @@ from uuid import UUID
 from django.db import transaction
 
 from rota.core.record import (
+    AnswerRecord,
     BadRecord,
     CatalogueRecord,
     DeployRecord,
@@ -21,6 +22,7 @@ from rota.core.record import (
     storable,
 )
 from rota.diary import tallies
+from rota.diary.asking import note_answer
 from rota.diary.catalogues import save_catalogue
 from rota.diary.models import Catalogue, Deploy, Host, Item, Outbound, Output, Quarantine, ReviewState, Run, Status
 from rota.diary.reviewing import carry, failure_of
@@ -76,6 +78,8 @@ def store(host: Host, entries: Sequence[object], *, now: datetime) -> list[Resul
         save_outbound(host, [each for each in kept if isinstance(each, OutboundRecord)], now)
         for each in sorted((each for each in kept if isinstance(each, CatalogueRecord)), key=lambda each: each.at):
             save_catalogue(host, each)
+        for answer in (each for each in kept if isinstance(each, AnswerRecord)):
+            note_answer(host, answer)
         quarantine(host, entries, results, now)
         note_contact(host, kept, now)
     return results
@@ -115,7 +119,8 @@ def read_record(host: Host, entry: object, now: datetime) -> Read:
 
 
 def refuse_too_long(record: Record) -> None:
-    for field in TABLES[type(record)]._meta.concrete_fields:
+    table = TABLES.get(type(record))
+    for field in table._meta.concrete_fields if table else ():
         value = getattr(record, field.name, None)
         if isinstance(value, str) and field.max_length is not None and len(value) > field.max_length:
             raise BadRecord(f"{field.name!r} has {len(value)} characters; the diary keeps {field.max_length}")

@@ -8,10 +8,23 @@ from django.http.response import HttpResponseBase
 from django.urls import path
 from django.views.decorators.http import require_safe
 
-from rota.diary import health, ingest, login, outbox, views
+from rota.diary import health, ingest, listening, login, outbox, views
 from rota.diary.api.access import nowhere, without_login
 from rota.diary.api.read import api
-from rota.diary.pages import account, audit, feeds, host_tokens, oidc, people, reviews, runs, saved, tasks, tokens
+from rota.diary.pages import (
+    account,
+    asking,
+    audit,
+    feeds,
+    host_tokens,
+    oidc,
+    people,
+    reviews,
+    runs,
+    saved,
+    tasks,
+    tokens,
+)
 
 
 @login_not_required
@@ -37,6 +50,9 @@ urlpatterns = [
     path("tasks/", tasks.tasks, name="tasks"),
     path("hosts/", views.hosts, name="hosts"),
     path("hosts/<str:host>/tasks/<str:name>/", tasks.task, name="task"),
+    path("hosts/<str:host>/tasks/<str:name>/ask", asking.ask_task, name="ask"),
+    path("runs/<uuid:identifier>/ask", asking.ask_again, name="ask_again"),
+    path("asked/<uuid:identifier>/", asking.asked, name="asked"),
     path("releases/", views.releases, name="releases"),
     path("outbox/", outbox.outbox, name="outbox"),
     path("outbox/<uuid:identifier>/", outbox.caught, name="caught"),
@@ -65,6 +81,7 @@ urlpatterns = [
     path("hosts/tokens/<int:number>/revoke", host_tokens.revoke, name="revoke_host_token"),
     path("audit/", audit.audit_page, name="audit"),
     path("api/v1/records", ingest.records, name="records"),
+    path("api/v1/listen", listening.listen, name="listen"),
     path("api/v1/", (without_login(api.urls[0]), *api.urls[1:])),
     path("api/<path:rest>", nowhere),
     path("healthz", health.healthz, name="healthz"),

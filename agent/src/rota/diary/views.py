@@ -16,6 +16,7 @@ from rota.diary.listing import listed
 from rota.diary.models import Assessment, Deploy, Host, Outbound, Output, Quarantine, Run, Status, TaskDefinition, Token
 from rota.diary.output import Rendered
 from rota.diary.output import render as render_output
+from rota.diary.pages.asking import again
 from rota.diary.paging import page_of
 from rota.diary.reviewing import OPEN, open_like
 
@@ -66,6 +67,7 @@ def run(request: HttpRequest, identifier: UUID) -> HttpResponse:
         "diary/run.html",
         {
             "run": found,
+            "again": again(request, found, timezone.now()),
             "has_task": TaskDefinition.objects.filter(host=found.host_id, task=found.task).exists(),
             "older": neighbour(found, older=True),
             "newer": neighbour(found, older=False),

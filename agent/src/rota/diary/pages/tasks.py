@@ -1,15 +1,19 @@
 """The pages of tasks: those of all hosts, and what one of them is."""
 
+from typing import Any
+
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
-from rota.diary.catalogues import catalogue_of, changes_of, pause_of, task_on, tasks_in_force
-from rota.diary.models import Host
+from rota.diary.asking import attend_to, new_token, state_of, why_not
+from rota.diary.catalogues import changes_of, pause_of, task_on, tasks_in_force
+from rota.diary.models import Host, HostRequest
 
 SHOWN_TASKS = 500
+SHOWN_REQUESTS = 10
 
 
 @require_safe
@@ -31,20 +35,26 @@ def tasks(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def task(request: HttpRequest, host: str, name: str) -> HttpResponse:
-    """One task of one host: what it is, and how that changed."""
-    here = get_object_or_404(Host, name=host)
-    found = task_on(here, name)
+    """One task of one host: what it is, how that changed, and what is asked of it."""
+    return render(request, "diary/task.html", task_page(request, get_object_or_404(Host, name=host), name))
+
+
+def task_page(request: HttpRequest, host: Host, name: str, *, problem: str = "") -> dict[str, Any]:
+    """What the page shows; `problem` is why something that was asked for cannot be. Raises Http404."""
+    found, now = task_on(host, name), timezone.now()
     if found is None:
         raise Http404(gettext("this host has told of no such task"))
-    return render(
-        request,
-        "diary/task.html",
-        {
-            "host": here,
-            "task": found,
-            "name": name,
-            "pause": pause_of(here, name, now=timezone.now()),
-            "catalogue": catalogue_of(here),
-            "changes": changes_of(here, name),
-        },
-    )
+    attend_to(request.user, host, now)
+    asked = HostRequest.objects.filter(host=host, task=name).select_related("person").order_by("-asked")
+    return {
+        "host": host,
+        "task": found,
+        "name": name,
+        "pause": pause_of(host, name, now=now),
+        "changes": changes_of(host, name),
+        "asked": [(each, state_of(each, now)) for each in asked[:SHOWN_REQUESTS]],
+        "refusal": why_not(host, found),
+        "token": new_token(now),
+        "inputs": [(each, request.POST.getlist(f"set:{each.name}")) for each in found.parameters],
+        "problem": problem,
+    }

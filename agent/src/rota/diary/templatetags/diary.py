@@ -129,6 +129,16 @@ def tag(word: str) -> SafeString:
     return format_html('<a class="tag" href="{}">{}</a>', address, word)
 
 
+@register.simple_tag
+def usual(default: object) -> SafeString:
+    """What a parameter is in a run that does not set it."""
+    return (
+        render_text(gettext("not set"))
+        if default is None
+        else format_html("{} {}", gettext("as usual:"), setting(default))
+    )
+
+
 def roughly(seconds: float) -> str:
     """Seconds in their largest unit: 12 s, 3 min, 2 h, 4 d."""
     total = max(0, int(seconds))
