@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from rota.adapters.listening import Line, NoAnswer
+from rota.adapters.spool import spool_of
 from rota.attending import Attending, attend
 from rota.core import places as layout
 from rota.core.host_request import parse_request
@@ -94,7 +95,8 @@ def listen(diary: Diary, places: Places, *, is_asking: bool = True) -> tuple[int
     waits: list[float] = []
     line = Line(diary.url, "secret")
     try:
-        return attend(Attending(line=line, places=places, is_asking=is_asking, wait=waits.append)), waits
+        work = Attending(line=line, places=places, spool=spool_of(places), is_asking=is_asking, wait=waits.append)
+        return attend(work), waits
     finally:
         line.close()
 
@@ -127,14 +129,14 @@ def test_what_was_answered_before_is_confirmed_and_not_kept_again(diary: Diary, 
     diary.answers = [{"again": 0, "requests": [WISH]}]
     listen(diary, places)
     assert fetched(places) == []
-    assert diary.questions[1] == {"version": 1, "is_asking": True, "got": [ID]}
+    assert diary.questions[1] == {"version": 1, "is_asking": True, "got": [ID], "live": []}
 
 
 def test_a_host_that_heeds_nothing_keeps_nothing(diary: Diary, places: Places) -> None:
     diary.answers = [{"again": 0, "requests": [WISH]}]
     assert listen(diary, places, is_asking=False) == (0, [])
     assert fetched(places) == []
-    assert diary.questions == [{"version": 1, "is_asking": False, "got": []}]
+    assert diary.questions == [{"version": 1, "is_asking": False, "got": [], "live": []}]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +152,16 @@ def test_whatever_the_diary_hands_out_no_file_lies_elsewhere_and_none_may_begin_
     assert set(fetched(places)) <= {f"{ID}.json"}
     for path in places.fetched.iterdir():
         assert parse_request(json.loads(path.read_text())).deadline <= datetime.now(UTC)
+
+
+def test_what_is_there_of_a_followed_run_is_told_at_once_and_then_what_comes(diary: Diary, places: Places) -> None:
+    spool_of(places).make()
+    (places.spool / "output" / ID).write_text("one\n")
+    follow = [{"run": ID, "output": 0, "report": 0}]
+    diary.answers = [{"again": 1, "follow": follow}, {"again": 1, "follow": [follow[0] | {"output": 4}]}, {"again": 0}]
+    assert listen(diary, places) == (0, [0.0, 1.0])
+    live = [{"run": ID, "output": [0, 4], "text": "one\n"}]
+    assert [each and each["live"] for each in diary.questions] == [[], live, []]
 
 
 @pytest.mark.parametrize("answer", [500, 401, b"<html>", b"[]", {"again": "soon"}], ids=str)

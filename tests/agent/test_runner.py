@@ -335,6 +335,25 @@ def test_a_second_run_is_skipped_while_the_first_holds_the_lock(
     assert record.exit_code is None
 
 
+def test_a_report_is_a_file_that_the_agent_may_read_while_the_run_goes_on(
+    bench: Bench, running: Callable[..., "subprocess.Popen[bytes]"]
+) -> None:
+    before = os.umask(0o077)
+    try:
+        line = '{"count": "rows", "value": 3}'
+        process = running("/bin/sh", "-c", f"echo '{line}' >&3; exec sleep 60")
+    finally:
+        os.umask(before)
+    reports = bench.spool.folder / "tmp"
+    wait_until(lambda: [path for path in reports.glob("*.report") if path.stat().st_size])
+    (path,) = reports.glob("*.report")
+    assert (path.read_text(), path.stat().st_mode & 0o777) == (f"{line}\n", 0o640)
+    process.terminate()
+    process.wait(timeout=15)
+    assert not path.exists()
+    assert bench.only("done").counts == {"rows": 3}
+
+
 def test_a_run_may_wait_for_the_lock(bench: Bench, running: Callable[..., "subprocess.Popen[bytes]"]) -> None:
     first = running("/bin/sleep", "0.5")
     wait_until(lambda: bench.spool.names("running"))

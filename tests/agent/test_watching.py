@@ -159,7 +159,7 @@ def test_what_needs_a_unit_says_so(home: Path, words: str, expected: str) -> Non
 
 def test_a_report_on_a_full_disk_still_reaches_the_record(bench: Bench, tmp_path: Path) -> None:
     request = tmp_path / "request"
-    request.write_text("id 01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59\nwatched yes\n")
+    request.write_text("id 01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59\n")
     (bench.spool.folder / "tmp" / "01980a3c-5b7e-7c31-9a52-1f0d3c2b4a59.report").symlink_to("/dev/full")
     line = json.dumps({"count": "rows", "value": 3})
     _, record = bench.run("/bin/sh", "-c", f"echo '{line}' >&3", request=request)

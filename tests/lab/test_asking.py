@@ -105,6 +105,24 @@ def test_a_refusal_a_pause_and_its_end_are_told_by_the_host(host: AgentHost, ope
     seen(host, operator, page, "Pause it")
 
 
+def test_a_run_is_followed_while_it_goes_on(host: AgentHost, operator: Browser) -> None:
+    work = 'rota item books written "two rows"; i=0; while :; do i=$((i+1)); echo line $i; sleep 0.2; done'
+    host.declare(chatter={"description": "Chat", "command": ["/bin/sh", "-c", work]})
+    host.start("chatter")
+    run = host.runs("chatter")[0]["id"]
+    host.wait(lambda: f"/runs/{run}/" in operator.get("/runs/?task=chatter"))
+    first = seen(host, operator, f"/runs/{run}/", "line 1\n")
+    last = [int(number) for number in re.findall(r"line (\d+)\n", operator.get(f"/runs/{run}/live"))][-1]
+    second = seen(host, operator, f"/runs/{run}/live", f"line {last + 5}\n")
+    print(f"first output seen after {first:.1f} s, five lines a second's worth later after {second:.1f} s")
+    assert first < 30
+    assert second < 10
+    assert "two rows" in operator.get(f"/runs/{run}/")
+    host.do("systemctl", "stop", "rota-task-chatter.service")
+    seen(host, operator, f"/runs/{run}/live", "event: end")
+    assert "stopped" in operator.get(f"/runs/{run}/")
+
+
 def test_the_backup_host_heeds_nothing_that_the_diary_asks(deployed: labs.Lab, operator: Browser) -> None:
     backup = AgentHost(deployed, "backup")
     tell_catalogue(backup)

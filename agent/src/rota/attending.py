@@ -1,4 +1,7 @@
-"""Attending to the diary while somebody there wants something of this host: what they ask for is fetched."""
+"""Attending to the diary while somebody there wants something of this host.
+
+What they ask for is fetched, and of the runs that they follow it is told what is new.
+"""
 
 import json
 import time
@@ -8,12 +11,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rota.adapters.listening import Line, pause_of
-from rota.adapters.spool import replace_through
+from rota.adapters.spool import Spool, replace_through
 from rota.core.errors import RotaError
 from rota.core.host_request import KEYS
 from rota.core.identifier import parse_identifier
 from rota.core.places import Places
 from rota.core.record import format_moment
+from rota.following import news
 
 LONGEST = 540.0
 """Seconds after which the next `rota listen` takes over; the unit's own limit is higher."""
@@ -30,25 +34,29 @@ class Attending:
 
     line: Line
     places: Places
+    spool: Spool
     is_asking: bool
     wait: Callable[[float], None] = time.sleep
 
 
 def attend(work: Attending) -> int:
-    """Fetch what is asked for until the diary has nothing more to stay for. Returns how many requests were fetched.
+    """Fetch what is asked for, and tell of what is followed, until the diary has nothing more to stay for.
 
-    Raises NoAnswer, NoRoom. What was fetched is confirmed with the next question; what the diary did not hear of it
-    hands out again, and it is kept but once.
+    Returns how many requests were fetched. Raises NoAnswer, NoRoom. What was fetched is confirmed with the next
+    question; what the diary did not hear of it hands out again, and it is kept but once.
     """
-    ends, number, got = time.monotonic() + LONGEST, 0, list[str]()
+    ends, number, got, live = time.monotonic() + LONGEST, 0, list[str](), list[dict[str, Any]]()
     while True:
-        answer = work.line.ask({"version": 1, "is_asking": work.is_asking, "got": got})
+        answer = work.line.ask({"version": 1, "is_asking": work.is_asking, "got": got, "live": live})
         got = list(keep_all(work.places, answer.get("requests"), datetime.now(UTC))) if work.is_asking else []
         number += len(got)
+        is_first = not live
+        live = list(news(work.spool, answer.get("follow")))
         pause = pause_of(answer)
         if not got and (not pause or time.monotonic() > ends):
             return number
-        work.wait(pause)
+        # What is there already is told at once; after that, what came meanwhile.
+        work.wait(0.0 if live and is_first else pause)
 
 
 def keep_all(places: Places, said: object, now: datetime) -> Iterator[str]:

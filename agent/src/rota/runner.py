@@ -100,7 +100,7 @@ class Settings:
         self.claimed = -1
         self.asked = ""
         self.is_dry_run = False
-        self.is_watched = self.is_attended = False
+        self.is_attended = False
         self.again = 0
         self.variables: dict[bytes, bytes] = {}
 
@@ -277,7 +277,7 @@ def attempt(settings: Settings, start: dict[str, Field], command: list[str], sto
     if settings.is_attended and is_held(settings.request):  # whoever watches holds it until they leave
         told += ',"attended":true'
     store_end(settings, record(settings, start, end, output, report, told))
-    if settings.is_watched:
+    if report:
         remove(progress_of(settings))
     if settings.again and output.file >= 0:
         posix.close(output.file)
@@ -399,8 +399,6 @@ def heed(settings: Settings, asked: list[list[str]]) -> list[str]:
         elif key == "dry_run":
             settings.is_dry_run = True
             told.append('"dry_run":true')
-        elif key == "watched":
-            settings.is_watched = True
         elif key == "attended":
             settings.is_attended = True
         elif key == "environment":
@@ -586,17 +584,18 @@ def lift(file: int) -> int:
 
 def supervise(settings: Settings, stop: Stop, printed: int, reported: int, output: Output) -> bytes:
     """Read both pipes until the child has ended; stop it at the timeout. Returns what was reported."""
-    report = watched_report(settings) if settings.is_watched else bytearray()
     ended = posix.pidfd_open(stop.child)
     poll = select.poll()
-    sinks: dict[int, Output | bytearray] = {printed: output, reported: report, stop.wakes: bytearray()}
+    sinks: dict[int, Output | bytearray] = {printed: output, reported: bytearray(), stop.wakes: bytearray()}
     for file in (ended, *sinks):
         posix.set_blocking(file, False)
         poll.register(file, select.POLLIN)
     timeout = time.monotonic() + settings.timeout if settings.timeout else 0.0
     is_over = False
     while not is_over:
-        for file, _ in poll.poll(milliseconds_until(stop.deadline or timeout)):
+        for file, event in poll.poll(milliseconds_until(stop.deadline or timeout)):
+            if file == reported and event & select.POLLIN and not sinks[reported]:
+                sinks[reported] = watched_report(settings)
             if file == ended:
                 is_over = True
             elif read_some(file, output.buffer, sinks[file]) == 0:
@@ -610,11 +609,12 @@ def supervise(settings: Settings, stop: Stop, printed: int, reported: int, outpu
             reads += 1
     for file in (ended, printed, reported):
         posix.close(file)
-    return bytes(report)
+    report = sinks[reported]
+    return b"" if isinstance(report, Output) else bytes(report)
 
 
 def watched_report(settings: Settings) -> bytearray:
-    """One that is in a file as well while the run goes on."""
+    """One that is in a file as well while the run goes on; only who reports pays for it."""
     report: bytearray = rarely("runner_progress").Progress(progress_of(settings))
     return report
 

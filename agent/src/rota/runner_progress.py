@@ -14,6 +14,7 @@ class Progress(bytearray):
         self.written = 0
         try:
             self.file = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o640)
+            posix.fchmod(self.file, 0o640)  # the unit's umask would keep it from the agent, who tells the diary of it
         except OSError:
             self.file = -1
 

@@ -41,7 +41,7 @@ def listen_to_diary(options: argparse.Namespace) -> int:
         raise DiaryRefused(f"agent: diary: url is not set in {places.configuration}/*.yml, so there is none to ask")
     line = Line(agent.diary, read_token(places), str(agent.certificate) if agent.certificate else None)
     try:
-        number = attend(Attending(line=line, places=places, is_asking=agent.asking))
+        number = attend(Attending(line=line, places=places, spool=find_spool(places), is_asking=agent.asking))
     except NoAnswer as error:
         print(f"rota: {error}", file=sys.stderr)
         return NO_ANSWER

@@ -45,4 +45,4 @@ class Request:
 
     @property
     def _answers(self) -> tuple[tuple[str, bool], ...]:
-        return ("dry_run", self.is_dry_run), ("watched", self.is_watched), ("attended", self.is_attended)
+        return ("dry_run", self.is_dry_run), ("attended", self.is_attended)

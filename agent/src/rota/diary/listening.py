@@ -10,7 +10,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from rota.core.identifier import parse_identifier
-from rota.diary import asking
+from rota.diary import asking, following
 from rota.diary.ingest import VERSION, Refused, authenticate, read_body, refusal
 
 MOST_CONFIRMED = 1_000
@@ -22,7 +22,8 @@ MOST_CONFIRMED = 1_000
 def listen(request: HttpRequest) -> JsonResponse:
     """GET or POST /api/v1/listen: whether a host is to ask `again`, after how many seconds, and 0 where nobody cares.
 
-    A POST also confirms which requests the host `got`, and is handed those that wait.
+    A POST also confirms which requests the host `got`, and is handed those that wait; it tells what is new of runs
+    that somebody follows, and is told which those are.
     """
     now = timezone.now()
     try:
@@ -31,10 +32,15 @@ def listen(request: HttpRequest) -> JsonResponse:
     except Refused as refused:
         return refusal(refused)
     answer: dict[str, object] = {"version": VERSION}
+    followed: list[dict[str, object]] = []
     if said:
         asking.note_fetched(host, read_identifiers(said.get("got")), now)
+        following.note_news(host, said.get("live"))
+        followed = following.followed(host, now)
+        answer["follow"] = followed
         answer["requests"] = asking.hand_out(host, now) if said.get("is_asking") is True else []
-    answer["again"] = asking.AGAIN if asking.is_wanted(host, now) else 0
+    is_followed = bool(followed) if said else following.is_followed(host, now)
+    answer["again"] = following.AGAIN if is_followed else asking.AGAIN if asking.is_wanted(host, now) else 0
     return JsonResponse(answer, headers={"Cache-Control": "no-store"})
 
 

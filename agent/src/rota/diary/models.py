@@ -588,3 +588,44 @@ class Attention(models.Model):
 
     host = models.OneToOneField(Host, on_delete=models.CASCADE, primary_key=True, related_name="attention")
     until = models.DateTimeField()
+
+
+class Live(models.Model):
+    """What is known of a run under way that somebody follows; it is gone when the run's record has come.
+
+    `output_position` and `report_position` are how far the host has told of its files, `length` how many characters of
+    output that is, and `lines` how many lines. `items` are the latest ones, `revision` grows with what is reported.
+    """
+
+    run = models.UUIDField(primary_key=True)
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="live", db_index=False)
+    watched = models.DateTimeField()
+    output_position = models.BigIntegerField(default=0)
+    report_position = models.BigIntegerField(default=0)
+    length = models.BigIntegerField(default=0)
+    lines = models.BigIntegerField(default=0)
+    counts = models.JSONField(default=dict)
+    items = models.JSONField(default=list)
+    item_amount = models.BigIntegerField(default=0)
+    revision = models.BigIntegerField(default=0)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["host", "watched"], name="live_of_host")]
+
+    def __str__(self) -> str:
+        return f"run {self.run} on {self.host}"
+
+
+class LivePart(models.Model):
+    """Some lines of a followed run's output: the characters from `start` on, the first in this `line`."""
+
+    run = models.UUIDField()
+    start = models.BigIntegerField()
+    line = models.BigIntegerField()
+    text = models.TextField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["run", "start"], name="live_part")]
+
+    def __str__(self) -> str:
+        return f"{len(self.text)} characters of run {self.run}"

@@ -24,6 +24,7 @@ from rota.core.record import (
 from rota.diary import tallies
 from rota.diary.asking import note_answer
 from rota.diary.catalogues import save_catalogue
+from rota.diary.following import forget
 from rota.diary.models import Catalogue, Deploy, Host, Item, Outbound, Output, Quarantine, ReviewState, Run, Status
 from rota.diary.reviewing import carry, failure_of
 from rota.diary.searching.keeping import refresh
@@ -179,6 +180,7 @@ def save_runs(host: Host, records: Sequence[RunRecord], now: datetime) -> None:
         unique_fields=["run"],
         update_fields=["text"],
     )
+    forget([record.id for record in records if record.status.is_final])
     items = [
         Item(run_id=record.id, position=position, name=item.name, outcome=item.outcome, message=item.message)
         for record in records

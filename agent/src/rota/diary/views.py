@@ -17,6 +17,7 @@ from rota.diary.models import Assessment, Deploy, Host, Outbound, Output, Quaran
 from rota.diary.output import Rendered
 from rota.diary.output import render as render_output
 from rota.diary.pages.asking import again
+from rota.diary.pages.live import following
 from rota.diary.paging import page_of
 from rota.diary.reviewing import OPEN, open_like
 
@@ -67,6 +68,7 @@ def run(request: HttpRequest, identifier: UUID) -> HttpResponse:
         "diary/run.html",
         {
             "run": found,
+            "following": following(found, timezone.now()),
             "again": again(request, found, timezone.now()),
             "has_task": TaskDefinition.objects.filter(host=found.host_id, task=found.task).exists(),
             "older": neighbour(found, older=True),

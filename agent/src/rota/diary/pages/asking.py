@@ -58,17 +58,32 @@ def asked(request: HttpRequest, identifier: UUID) -> HttpResponse:
     found = get_object_or_404(HostRequest.objects.select_related("host", "person"), pk=identifier)
     now = timezone.now()
     attend_to(request.user, found.host, now)
-    state = state_of(found, now)
+    state, run = state_of(found, now), run_of(found)
+    is_waited_for = found.action == Action.RUN and state == RequestState.DONE and (run is None or run.ended is None)
     return render(
         request,
         "diary/asked.html",
         {
             "asked": found,
             "state": state,
-            "is_open": state in (RequestState.WAITING, RequestState.FETCHED),
-            "run": Run.objects.filter(pk=found.pk, host=found.host_id).only("id", "status").first(),
+            "is_open": state in (RequestState.WAITING, RequestState.FETCHED) or is_waited_for,
+            "standing": standing(found, now),
+            "run": run,
         },
     )
+
+
+def run_of(asked: HostRequest) -> Run | None:
+    """The run that came of it, once its host has told of it."""
+    if asked.action != Action.RUN:
+        return None
+    return Run.objects.filter(pk=asked.pk, host=asked.host_id).only("id", "status", "ended").first()
+
+
+def standing(asked: HostRequest, now: datetime) -> str:
+    """How it stands, in a word that is another when anything of it has changed."""
+    run = run_of(asked)
+    return f"{state_of(asked, now)}-{run.status if run else ''}"
 
 
 def again(request: HttpRequest, run: Run, now: datetime) -> dict[str, Any] | None:
