@@ -264,15 +264,15 @@ def test_an_answer_may_be_yes_or_no(tmp_path: Path, said: str, is_there: bool) -
 
 def test_aliases_and_merges_serve_as_anywhere(tmp_path: Path) -> None:
     text = """tasks:
-  a: {command: [/bin/true], description: A, environment: &b {<<: &a {K: 1, L: 1}, K: 2}}
-  b: {command: [/bin/true], description: B, environment: {<<: *b, L: 3}}
+  a: {command: [/bin/true], description: A, environment: &b {<<: &a {KEY: 1, LAST: 1}, KEY: 2}}
+  b: {command: [/bin/true], description: B, environment: {<<: *b, LAST: 3}}
   c: {command: [/bin/true], description: C, environment: {<<: *a}}
 """
     tasks = read(tmp_path, tasks=text).tasks
     assert [dict(task.environment) for task in tasks.values()] == [
-        {"K": "2", "L": "1"},
-        {"K": "2", "L": "3"},
-        {"K": "1", "L": "1"},
+        {"KEY": "2", "LAST": "1"},
+        {"KEY": "2", "LAST": "3"},
+        {"KEY": "1", "LAST": "1"},
     ]
 
 

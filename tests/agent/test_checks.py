@@ -162,6 +162,10 @@ def test_every_problem_is_among_these(tmp_path: Path, monkeypatch: pytest.Monkey
         assert [problem.key for problem in checks.file_problems(places.on_host(tmp_path))] == ["tasks.yaml"]
         (wanting,) = checks.calendar_problems(replace(DAILY, excepted=(UnreadCalendar(Path("/etc/rota/x.ics")),)))
         assert wanting.text.startswith("task daily: except: /etc/rota/x.ics needs the extra `calendars`: on a host, ")
+        shared = {name: replace(PLAIN, name=name, heartbeat="beat") for name in ("one", "two")}
+        assert [problem.text for problem in checks.heartbeat_problems(Catalogue(AGENT, shared))] == [
+            "task two: heartbeat: 'beat' is the heartbeat of one as well; give it one of its own"
+        ]
         told_of_agent = [problem.text for problem in checks.alerting_problems(here, places.on_host(tmp_path))]
     assert "agent: alert: channels: Apprise is not installed; add channels to agent_extras, and deploy" in told_of_agent
     assert "agent: alert: urls: it holds no mapping" in told_of_agent

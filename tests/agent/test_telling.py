@@ -423,7 +423,7 @@ def test_the_wait_for_a_receiver_doubles_up_to_half_an_hour_and_ends_with_succes
         ({"to": "anna@example.org"}, "a list; each entry is a mail address or the name of a channel"),
         ({"to": ["Anna B"]}, "a list; each entry is"),
         ({"after": 0}, "a whole number from 1"),
-        ({"urgent": "yes"}, "true or false"),
+        ({"urgent": "perhaps"}, "true or false"),
         ({"remind": "5min"}, "a duration of an hour at least"),
         ({"pace": 1}, "a factor from 1.5"),
         ({"then": {"after": "2h"}}, "a mapping like {after: 2h"),

@@ -5,7 +5,7 @@ from django.contrib.auth.views import LogoutView
 from django.contrib.staticfiles.views import serve
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.urls import path
+from django.urls import path, re_path
 from django.views.decorators.http import require_safe
 
 from rota.diary import health, ingest, listening, login, outbox, views
@@ -86,7 +86,7 @@ urlpatterns = [
     path("api/v1/records", ingest.records, name="records"),
     path("api/v1/listen", listening.listen, name="listen"),
     path("api/v1/", (without_login(api.urls[0]), *api.urls[1:])),
-    path("api/<path:rest>", nowhere),
+    re_path(r"^api/[\s\S]*", nowhere, name="nowhere"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("static/<path:path>", static, name="static"),

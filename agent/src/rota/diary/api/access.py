@@ -51,7 +51,7 @@ def for_readers(view: View[Arguments]) -> View[Arguments]:
 
 
 @login_not_required
-def nowhere(request: HttpRequest, rest: str) -> JsonResponse:
+def nowhere(request: HttpRequest) -> JsonResponse:
     """What is no address of the API is said as the API says things."""
     return JsonResponse({"error": "there is no such address; /api/v1/openapi.json lists them"}, status=404)
 
