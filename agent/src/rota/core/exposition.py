@@ -210,14 +210,14 @@ FAMILIES: tuple[Family, ...] = (
 
 
 def render(measured: Measured) -> str:
-    """The whole text of `rota.prom`; a name without measurements is left out."""
-    lines: list[str] = []
-    for family in FAMILIES:
-        if samples := [
-            f"{family.name}{show_labels(labels)} {show(value)}" for labels, value in family.samples(measured)
-        ]:
-            lines += [f"# HELP {family.name} {family.meaning}", f"# TYPE {family.name} {family.kind}", *samples]
-    return "\n".join(lines) + "\n"
+    """The whole text of `rota.prom`."""
+    return "".join(show_family(each.name, each.kind, each.meaning, each.samples(measured)) for each in FAMILIES)
+
+
+def show_family(name: str, kind: str, meaning: str, samples: Iterable[Sample]) -> str:
+    """The lines of one name; empty where there are no measurements."""
+    lines = [f"{name}{show_labels(labels)} {show(value)}\n" for labels, value in samples]
+    return "".join([f"# HELP {name} {meaning}\n# TYPE {name} {kind}\n", *lines]) if lines else ""
 
 
 def show(value: float) -> str:

@@ -7,6 +7,7 @@ from itertools import groupby
 from django.db import transaction
 
 from rota.core.record import OutboundRecord, RunRecord, as_mapping
+from rota.diary.estate.catalogues import catalogue_record
 from rota.diary.estate.month import month
 from rota.diary.estate.runs import deploy_record, outbound_record
 from rota.diary.estate.seeding import SUMMARIES, reviewer
@@ -32,6 +33,7 @@ def populate(*, now: datetime, tell: Callable[[int, int], None]) -> int:
             received = min(now, max(record.ended or now for record in batch) + timedelta(seconds=3))
             new += accepted(store(host, [as_mapping(record) for record in batch], now=received))
             new += accepted(store(host, [as_mapping(letter) for letter in letters_of(batch)], now=received))
+        new += accepted(store(host, [as_mapping(catalogue_record(name, now=now))], now=now))
         tell(position + 1, len(HOSTS))
     look_at(now - LOOKED_AT)
     return new

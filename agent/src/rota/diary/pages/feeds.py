@@ -1,4 +1,4 @@
-"""What people follow with other programs: a feed of failures."""
+"""What people follow with other programs: a feed of failures, and measurements for Prometheus."""
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 
 from rota.diary.api.access import for_readers
 from rota.diary.filters import BadFilter, RunFilter, read_filter
+from rota.diary.measurements import measure
 from rota.diary.models import Run, Status
 
 NEWEST = 50
@@ -44,3 +45,10 @@ def failures(request: HttpRequest) -> HttpResponse:
             categories=(run.task, run.environment),
         )
     return HttpResponse(feed.writeString("utf-8"), content_type="application/atom+xml; charset=utf-8")
+
+
+@for_readers
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Measurements of all hosts' runs, in Prometheus's text format."""
+    return HttpResponse(measure(), content_type="text/plain; version=0.0.4; charset=utf-8")

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_safe
 
 from rota.diary.asking import attend_to, new_token, state_of, why_not
 from rota.diary.catalogues import changes_of, pause_of, task_on, tasks_in_force
+from rota.diary.history import history_of
 from rota.diary.models import Host, HostRequest
 
 SHOWN_TASKS = 500
@@ -52,6 +53,7 @@ def task_page(request: HttpRequest, host: Host, name: str, *, problem: str = "")
         "name": name,
         "pause": pause_of(host, name, now=now),
         "changes": changes_of(host, name),
+        "history": history_of(host, name, now=now),
         "asked": [(each, state_of(each, now)) for each in asked[:SHOWN_REQUESTS]],
         "refusal": why_not(host, found),
         "token": new_token(now),

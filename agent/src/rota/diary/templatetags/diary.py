@@ -77,6 +77,12 @@ def number(value: float) -> str:
 
 
 @register.filter
+def percentage(share: float) -> str:
+    """A share, cut and never rounded up: 99.9% is not all."""
+    return f"{int(share * 1000) / 10:g}%"
+
+
+@register.filter
 def code(text: str) -> SafeString:
     """A sentence in which what stands between backticks is to be typed."""
     pieces = enumerate(text.split("`"))
