@@ -51,7 +51,7 @@ def test_the_example_tasks_run_and_one_fails_on_purpose(shown: tuple[subprocess.
 
 
 def test_every_record_reaches_the_diary(shown: tuple[subprocess.Popen[str], str]) -> None:
-    assert "4 records acknowledged" in shown[1]
+    assert "5 records acknowledged" in shown[1]
 
 
 def test_the_diary_answers_where_it_says(shown: tuple[subprocess.Popen[str], str]) -> None:

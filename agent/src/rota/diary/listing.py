@@ -115,7 +115,7 @@ class Listing:
             found = self.wanted.narrow(rows.filter(pk__in=[run for _, run in batch])).in_bulk()
             for key, pk in batch:
                 if run := found.get(pk):
-                    run.place = str(key)  # type: ignore[attr-defined]
+                    run.place = str(key)  # type: ignore[attr-defined]  # for this list alone
                     yield run
             size = MORE
         self.stopped = finding.stopped
@@ -135,7 +135,7 @@ def by_time(rows: "QuerySet[Run]", place: str, *, newest_first: bool) -> Iterato
         batch = list((rows.filter(beyond(key, newest_first=newest_first)) if key else rows)[:size])
         for run in batch:
             key = Key(run.started, run.pk)
-            run.place = str(key)  # type: ignore[attr-defined]
+            run.place = str(key)  # type: ignore[attr-defined]  # for this list alone
             yield run
         if len(batch) < size:
             return
@@ -154,7 +154,7 @@ def by_length(rows: "QuerySet[Run]", place: str, *, longest_first: bool) -> Iter
         batch = list((rows.filter(beyond_length(*key, longest_first=longest_first)) if key else rows)[:size])
         for run in batch:
             key = (run.duration or 0.0, run.pk)
-            run.place = f"{run.duration!r}~{run.pk}"  # type: ignore[attr-defined]
+            run.place = f"{run.duration!r}~{run.pk}"  # type: ignore[attr-defined]  # for this list alone
             yield run
         if len(batch) < size:
             return
@@ -210,8 +210,8 @@ def page_of_runs(listing: Listing, rows: "QuerySet[Run]", query: QueryDict) -> L
         shown, has_earlier, has_later = found[:PAGE], bool(place), len(found) > PAGE
     return ListedPage(
         rows=shown,
-        earlier=address(query, back, shown[0].place) if has_earlier and shown else "",  # type: ignore[attr-defined]
-        later=address(query, onwards, shown[-1].place) if has_later and shown else "",  # type: ignore[attr-defined]
+        earlier=address(query, back, place_of(shown[0])) if has_earlier and shown else "",
+        later=address(query, onwards, place_of(shown[-1])) if has_later and shown else "",
         newest=address(query, "", "") if place else "",
         sort=listing.sort,
     )
@@ -224,3 +224,9 @@ def address(query: QueryDict, name: str, place: str) -> str:
     if place:
         changed[name] = place
     return f"?{changed.urlencode()}"
+
+
+def place_of(run: Run) -> str:
+    """Where a run stands in the list that it was found for."""
+    place: str = run.place  # type: ignore[attr-defined]  # the list has set it
+    return place

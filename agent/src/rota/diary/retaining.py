@@ -67,7 +67,7 @@ def is_kept(run: Run, keep: Keep, *, now: datetime, last_good: Callable[[int, st
 
 def worth_of(run: Run, last_good: Callable[[int, str], UUID | None]) -> Worth:
     """As core/retention.py has it; what people have said something of is notable too."""
-    is_reviewed = bool(run.review) or run.is_reviewed  # type: ignore[attr-defined]
+    is_reviewed = bool(run.review) or run.is_reviewed  # type: ignore[attr-defined]  # an annotation has it
     if run.dry_run and not is_reviewed:
         return Worth.ROUTINE
     if run.status == Status.SUCCEEDED and last_good(run.host_id, run.task) == run.pk:

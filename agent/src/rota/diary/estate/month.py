@@ -49,7 +49,7 @@ def month(host: str, *, now: datetime) -> Iterator[RunRecord]:
 
 def at_slot(task: MadeTask, host: str, slot: datetime, *, today: datetime, now: datetime) -> Iterator[RunRecord]:
     """The slot's run, and the one after it where a failure was tried again."""
-    source = Random(f"{host}/{task.name}/{slot:%Y%m%d%H%M}")  # noqa: S311 - invented, no secret
+    source = Random(f"{host}/{task.name}/{slot:%Y%m%d%H%M}")  # noqa: S311 - made up and no secret
     started = slot + timedelta(seconds=round(source.uniform(0.02, 4), 6))
     end = befallen(task, host, slot, today=today)
     record = run_record(

@@ -153,7 +153,7 @@ def deploy_record(host: str, number: int, *, before: datetime) -> DeployRecord:
     """The host's deploy that many deploys ago: 0 is the latest one before this moment, and that one succeeded."""
     latest = math.floor((before.timestamp() - 40_000) / DEPLOY_EVERY.total_seconds())
     began = datetime.fromtimestamp((latest - number) * DEPLOY_EVERY.total_seconds() + 36_000, before.tzinfo)
-    source = Random(f"{host}/{began:%Y%m%d}")  # noqa: S311 - invented, no secret
+    source = Random(f"{host}/{began:%Y%m%d}")  # noqa: S311 - made up and no secret
     status, reason = drawn(DEPLOYS, source) if number else DEPLOYS[0][0]
     seconds = round(source.uniform(20, 60), 3)
     release = release_at(began + timedelta(minutes=1))

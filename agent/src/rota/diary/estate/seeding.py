@@ -82,7 +82,7 @@ def seed_deploys(host: Host, records: list[DeployRecord], now: datetime) -> None
 
 def seed_chunk(first: int, amount: int, hosts: dict[str, Host], *, until: datetime) -> int:
     """Insert those runs of one chunk that are not there, all of them or none; returns how many that were."""
-    source = Random(f"seed/{first}")  # noqa: S311 - invented, no secret
+    source = Random(f"seed/{first}")  # noqa: S311 - made up and no secret
     drawn = [(number, *draw(source)) for number in range(first, first + CHUNK)][:amount]
     moments = [until - SPACING * (number + 1) + timedelta(seconds=20 * jitter) for number, _, jitter in drawn]
     keys = [identifier(moment, "seed", number) for moment, (number, _, _) in zip(moments, drawn, strict=True)]
@@ -93,7 +93,8 @@ def seed_chunk(first: int, amount: int, hosts: dict[str, Host], *, until: dateti
     for key, moment, (number, place, _) in zip(keys, moments, drawn, strict=True):
         if key not in known:
             task, host, _ = PLACES[place]
-            records.append(run_record(task, host, moment, key=key, source=Random(number * 7919 + 1)))  # noqa: S311
+            source = Random(number * 7919 + 1)  # noqa: S311 - made up and no secret
+            records.append(run_record(task, host, moment, key=key, source=source))
     with transaction.atomic():
         save(records, hosts, is_latest=first < STILL_OPEN)
     return len(records)

@@ -135,7 +135,8 @@ class PostgresIndex:
             hits: list[Hit] = cursor.fetchall()
             if len(hits) == ENOUGH:
                 return hits, hits[-1][0]
-            cursor.execute(f"SELECT key {nearest} LIMIT 1 OFFSET %s", [span.low, span.high, most - 1])  # noqa: S608
+            statement = f"SELECT key {nearest} LIMIT 1 OFFSET %s"  # noqa: S608 - made of constants
+            cursor.execute(statement, [span.low, span.high, most - 1])
             last = cursor.fetchone()
         return hits, last[0] if last else None
 
@@ -177,9 +178,11 @@ class SqliteIndex:
                 ORDER BY rowid {order} LIMIT %s"""  # noqa: S608 - made of constants
             values: list[str | int] = [as_match(Asked(Query(), asked.facts)), span.low, span.high, most]
         else:
-            nearest = f"SELECT key FROM diary_words WHERE key >= %s AND key < %s ORDER BY key {order} LIMIT %s"  # noqa: S608
+            window = f"WHERE key >= %s AND key < %s ORDER BY key {order} LIMIT %s"
+            nearest = f"SELECT key FROM diary_words {window}"  # noqa: S608 - made of constants
             values = [span.low, span.high, most]
-        statement = f"SELECT key, run_id, words FROM diary_words WHERE key IN ({nearest}) ORDER BY key {order}"  # noqa: S608
+        chosen = f"WHERE key IN ({nearest}) ORDER BY key {order}"
+        statement = f"SELECT key, run_id, words FROM diary_words {chosen}"  # noqa: S608 - made of constants
         with connection.cursor() as cursor:
             cursor.execute(statement, values)
             rows = cursor.fetchall()
