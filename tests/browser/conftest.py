@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, StorageState, sync_playwright
+from playwright.sync_api import Browser, Page, StorageState, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = "/usr/bin/chromium"
+expect.set_options(timeout=30_000)  # milliseconds; a busy machine takes seconds for a login
 SCREENSHOTS = ROOT / ".cache" / "screenshots"
 EMAIL, PASSWORD = "reviewer@example.org", "a ledger of quiet nights"
 FLAGS = [

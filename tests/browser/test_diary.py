@@ -75,7 +75,7 @@ def test_runs_are_narrowed_without_javascript(open_page: OpenPage) -> None:
     page.get_by_label("Status").select_option("failed")
     page.locator("select[name=host]").select_option("production")
     page.get_by_role("button", name="Show").click()
-    statuses = page.locator("tbody td:first-child").all_inner_texts()
+    statuses = page.locator("tbody .status").all_inner_texts()
     assert statuses
     assert set(statuses) == {"failed"}
     expect(page.get_by_label("Status")).to_have_value("failed")
@@ -86,7 +86,7 @@ def test_a_failure_is_read_and_handled(open_page: OpenPage) -> None:
     row = page.locator("tbody tr", has=page.locator(".status.failed")).first
     address = row.locator("th a").get_attribute("href")
     row.locator("th a").click()
-    page.get_by_label("What was it?").fill("The remote end was being moved. #network")
+    page.get_by_label("What was it, and what came of it?").fill("The remote end was being moved. #network")
     page.get_by_role("button", name="Handled").click()
     expect(page.locator(".history")).to_contain_text("being moved")
     page.goto("/")
@@ -97,11 +97,11 @@ def test_what_would_have_been_sent_leads_to_its_run_and_back(open_page: OpenPage
     page = open_page("/", script=False)
     page.get_by_role("link", name="Outbox").click()
     page.get_by_label("Means").select_option("mail")
-    page.get_by_label("Host").select_option("staging")
+    page.locator("select[name=host]").select_option("staging")
     page.get_by_role("button", name="Show").click()
     assert set(page.locator("tbody td:first-child").all_inner_texts()) == {"mail"}
     page.locator("tbody th a").first.click()
-    expect(page.get_by_text("anna@example.org")).to_be_visible()
+    expect(page.get_by_text("operators@example.org")).to_be_visible()
     subject = page.get_by_role("heading", level=1).inner_text()
     page.locator(".record a code").click()
     page.wait_for_url("**/runs/*/")
