@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -288,3 +289,13 @@ def test_a_document_without_words_still_has_its_facts() -> None:
         "=all",
         fact("host", "production"),
     ]
+
+
+def test_thousands_of_runs_of_one_moment_are_indexed_without_a_query_for_each(
+    production: Shipper, django_assert_max_num_queries: Any
+) -> None:
+    moment = "2025-03-01T02:30:00.000000Z"
+    for _ in range(3):
+        with django_assert_max_num_queries(60):
+            production.ship(*(run(started=moment, output="", items=[]) for _ in range(400)))
+    assert Words.objects.count() == 1200

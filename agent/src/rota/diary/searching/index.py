@@ -91,22 +91,33 @@ def moment_of(key: int) -> datetime:
     return EPOCH + timedelta(microseconds=key >> TIE_BITS)
 
 
+WINDOW = 4096
+"""Keys that are read at once."""
 LOWEST, HIGHEST = first_key(EARLIEST), first_key(LATEST) + (1 << TIE_BITS)
 
 
 def free_keys(wanted: Mapping[UUID, int]) -> dict[UUID, int]:
-    """A key for each run: the wanted one, or the next that no other run has."""
+    """A key for each run: the wanted one, or the next that no other run has.
+
+    Thousands of runs may have begun at one moment, so keys that are taken are read by windows, and passed over once.
+    """
+    taken = set(Words.objects.filter(key__in=wanted.values()).values_list("key", flat=True))
+    known: set[int] = set()
+    beyond: dict[int, int] = {}
     found: dict[UUID, int] = {}
-    waiting = dict(wanted)
-    while waiting:
-        taken = set(Words.objects.filter(key__in=waiting.values()).values_list("key", flat=True)) | set(found.values())
-        for run, key in list(waiting.items()):
-            if key in taken:
-                waiting[run] = key + 1
-            else:
-                found[run] = key
-                taken.add(key)
-                del waiting[run]
+    for run, key in wanted.items():
+        passed = []
+        while key in taken:
+            passed.append(key)
+            key = beyond.get(key, key + 1)
+            window = key // WINDOW
+            if window not in known:
+                known.add(window)
+                inside = Words.objects.filter(key__gte=window * WINDOW, key__lt=(window + 1) * WINDOW)
+                taken.update(inside.values_list("key", flat=True))
+        found[run] = key
+        taken.add(key)
+        beyond |= dict.fromkeys([*passed, key], key + 1)
     return found
 
 
