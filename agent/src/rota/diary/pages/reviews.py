@@ -3,7 +3,6 @@
 from uuid import UUID
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -13,15 +12,17 @@ from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST
 
 from rota.diary import audit
-from rota.diary.models import Person, Run
+from rota.diary.models import Run
 from rota.diary.reviewing import MOST_AT_ONCE, OPEN, open_like, read_said, say
+from rota.diary.rights import person_of, reviewers_only
 from rota.diary.searching.keeping import refresh
 
 
 @require_POST
+@reviewers_only
 def review(request: HttpRequest, identifier: UUID) -> HttpResponse:
     """Write down what somebody says of a run, and when asked of the same task's earlier open ones on this host."""
-    person = reviewer(request)
+    person = person_of(request)
     said = read_said(request.POST)
     with transaction.atomic():
         found = get_object_or_404(Run.objects.select_for_update(), pk=identifier)
@@ -36,9 +37,10 @@ def review(request: HttpRequest, identifier: UUID) -> HttpResponse:
 
 
 @require_POST
+@reviewers_only
 def review_many(request: HttpRequest) -> HttpResponse:
     """Write down the same of all runs that were ticked on a list, and go back to that list."""
-    person = reviewer(request)
+    person = person_of(request)
     said = read_said(request.POST)
     chosen = identifiers(request.POST.getlist("run"))
     if not said or not chosen:
@@ -51,13 +53,6 @@ def review_many(request: HttpRequest) -> HttpResponse:
         messages.success(request, ngettext("%d run is reviewed.", "%d runs are reviewed.", amount) % amount)
     query = request.POST.get("list", "")
     return redirect(reverse("runs") + (query if query.startswith("?") else ""))
-
-
-def reviewer(request: HttpRequest) -> Person:
-    """Who asks. Raises PermissionDenied for somebody who may not review."""
-    if not isinstance(request.user, Person) or not request.user.may_review:
-        raise PermissionDenied
-    return request.user
 
 
 def identifiers(words: list[str]) -> list[UUID]:

@@ -1,6 +1,5 @@
 """Searches that people keep: each has a name, and leads back to its list."""
 
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -11,6 +10,7 @@ from django.views.decorators.http import require_POST
 from rota.diary import audit
 from rota.diary.filters import RunFilter, read_filter
 from rota.diary.models import Person, SavedSearch
+from rota.diary.rights import person_of
 
 MOST = 50
 """Searches that one person may keep."""
@@ -25,7 +25,7 @@ def searches_of(person: object) -> "QuerySet[SavedSearch]":
 @require_POST
 def save(request: HttpRequest) -> HttpResponse:
     """Keep a search under a name; one of the same name is replaced."""
-    person = signed_in(request)
+    person = person_of(request)
     query = read_filter(RunFilter, QueryDict(request.POST.get("query", ""))).address()[:2000]
     name = " ".join(request.POST.get("name", "").replace("\0", "").split())[:60]
     has_room = SavedSearch.objects.filter(person=person).exclude(name=name).count() < MOST
@@ -40,16 +40,10 @@ def save(request: HttpRequest) -> HttpResponse:
 @require_POST
 def remove(request: HttpRequest, number: int) -> HttpResponse:
     """Forget a search of one's own."""
-    person = signed_in(request)
+    person = person_of(request)
     found = SavedSearch.objects.filter(pk=number, person=person).first()
     if found:
         with transaction.atomic():
             found.delete()
             audit.note(person, "search removed", found.name)
     return redirect("runs")
-
-
-def signed_in(request: HttpRequest) -> Person:
-    if not isinstance(request.user, Person):
-        raise PermissionDenied
-    return request.user

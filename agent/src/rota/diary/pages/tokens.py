@@ -1,7 +1,6 @@
 """One's own tokens, with which programs read the diary: made, shown once, revoked."""
 
 from django.contrib import messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -11,7 +10,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from rota.diary import audit
-from rota.diary.models import Person, PersonToken
+from rota.diary.models import PersonToken
+from rota.diary.rights import person_of
 from rota.diary.tokens import MOST, make
 
 
@@ -32,8 +32,8 @@ def make_one(request: HttpRequest) -> HttpResponse:
     if live(request).count() >= MOST:
         messages.warning(request, gettext("These are enough tokens; revoke one first."))
         return redirect("tokens")
-    made = make(somebody(request), name)
-    audit.note(somebody(request), "own token made", name)
+    made = make(person_of(request), name)
+    audit.note(person_of(request), "own token made", name)
     return show(request, made)
 
 
@@ -43,7 +43,7 @@ def revoke(request: HttpRequest, identifier: int) -> HttpResponse:
     token = get_object_or_404(live(request), pk=identifier)
     token.revoked = timezone.now()
     token.save(update_fields=["revoked"])
-    audit.note(somebody(request), "own token revoked", token.name)
+    audit.note(person_of(request), "own token revoked", token.name)
     messages.success(request, gettext("The token “%s” opens nothing any more.") % token.name)
     return redirect("tokens")
 
@@ -53,10 +53,4 @@ def show(request: HttpRequest, made: str) -> HttpResponse:
 
 
 def live(request: HttpRequest) -> "QuerySet[PersonToken]":
-    return PersonToken.objects.filter(person=somebody(request), revoked=None)
-
-
-def somebody(request: HttpRequest) -> Person:
-    if not isinstance(request.user, Person):
-        raise PermissionDenied
-    return request.user
+    return PersonToken.objects.filter(person=person_of(request), revoked=None)
