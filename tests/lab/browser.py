@@ -9,6 +9,7 @@ import urllib.request
 
 from provision import lab as labs
 
+NOT_FOUND = 404
 PASSWORD = "a ledger of quiet nights"
 
 
@@ -30,6 +31,15 @@ class Browser:
     def get(self, path: str) -> str:
         with self.opener.open(self.address + path, timeout=30) as answer:
             return str(answer.read().decode())
+
+    def find(self, path: str) -> str:
+        """The page, or nothing where there is none of it yet."""
+        try:
+            return self.get(path)
+        except urllib.error.HTTPError as error:
+            if error.code != NOT_FOUND:
+                raise
+            return ""
 
     def post(self, path: str, *, page: str, **form: str | list[str]) -> str:
         """Send the form of this page. Returns the path of where it led to."""

@@ -12,6 +12,7 @@ from provision import lab as labs
 from provision.ansible import run_playbook
 from provision.deploying import install_working_tree
 from provision.inventory import Inventory, load
+from provision.lab import hosts
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,6 +43,14 @@ def lab() -> Iterator[labs.Lab]:
     finally:
         if not keep:
             labs.down(ROOT, name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Function) -> None:
+    """A test that fails while it has a host switched off leaves it on for those after it, and for its own cleaning."""
+    lab = item.funcargs.get("lab")
+    if isinstance(lab, labs.Lab) and not all(hosts.is_running(host) for host in lab.plan.hosts()):
+        labs.up(ROOT, lab.plan.inventory)
 
 
 @pytest.fixture(scope="session")
