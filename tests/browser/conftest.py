@@ -1,9 +1,12 @@
 """An embedded diary, served by its own command, and a headless Chromium to read it with."""
 
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +26,22 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
+
+
+@pytest.fixture(scope="session")
+def npm_packages() -> Path:
+    """The folder with what package-lock.json names, installed once for each state of that file."""
+    here = Path(__file__).parent
+    lock = (here / "package-lock.json").read_bytes()
+    folder = ROOT / ".cache" / f"npm-{hashlib.sha256(lock).hexdigest()[:12]}"
+    if not (folder / "installed").is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(here / name, folder)
+        install = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"]
+        subprocess.run(install, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        (folder / "installed").touch()
+    return folder
 
 
 @dataclass(frozen=True)
@@ -56,12 +75,19 @@ def diary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Diary]:
     run_diary(home, "migrate", "--verbosity=0")
     run_diary(home, "seed", "--runs=600")
     run_diary(home, "createuser", EMAIL, "--name=Reviewer", "--role=reviewer", stdin=PASSWORD + "\n")
+    with serve(home) as address:
+        yield Diary(address, home)
+
+
+@contextmanager
+def serve(home: Path) -> Iterator[str]:
+    """Serves the diary of this folder, as its command does; yields its address."""
     with subprocess.Popen(
         command("serve", "--port=0"), env=environment(home), stdout=subprocess.PIPE, text=True
     ) as server:
         try:
             assert server.stdout is not None
-            yield Diary(server.stdout.readline().strip().rstrip("/"), home)
+            yield server.stdout.readline().strip().rstrip("/")
         finally:
             server.terminate()
 
@@ -119,9 +145,9 @@ def open_page(chromium: Browser, diary: Diary, session: StorageState) -> Iterato
         context.close()
 
 
-def log_in(page: Page) -> None:
+def log_in(page: Page, email: str = EMAIL) -> None:
     page.goto("/login/")
-    page.get_by_label("Email address").fill(EMAIL)
+    page.get_by_label("Email address").fill(email)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url("**/")

@@ -206,43 +206,6 @@ def test_every_page_is_pictured(open_page: OpenPage, view: str, dark: bool) -> N
     assert (brightness < 200) is dark
 
 
-CONTRAST = """
-() => {
-  const part = value => value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
-  const channel = value => part(value / 255);
-  const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-  const parse = colour => (colour.match(/[\\d.]+/g) || []).map(Number);
-  const behind = element => {
-    for (let e = element; e; e = e.parentElement) {
-      const colour = parse(getComputedStyle(e).backgroundColor);
-      if (colour.length === 3 || colour[3] === 1) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const poor = [];
-  for (const element of document.querySelectorAll("body *")) {
-    const own = [...element.childNodes].some(node => node.nodeType === 3 && node.textContent.trim());
-    if (!own || !element.checkVisibility()) continue;
-    const [a, b] = [luminance(parse(getComputedStyle(element).color)), luminance(behind(element))];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (ratio < 4.5) poor.push(`${element.tagName}.${element.className} ${ratio.toFixed(2)}`);
-  }
-  return [...new Set(poor)];
-}
-"""
-
-
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_every_text_has_the_contrast_of_wcag_aa(open_page: OpenPage, dark: bool) -> None:
-    page = open_page("/", dark=dark)
-    for path in PAGES.values():
-        page.goto(path)
-        assert page.evaluate(CONTRAST) == [], path
-    for name, opener in OPENERS.items():
-        opener(page)
-        assert page.evaluate(CONTRAST) == [], name
-
-
 def test_paper_carries_the_record_and_leaves_the_controls_out(open_page: OpenPage) -> None:
     page = open_page()
     open_first_failure(page)

@@ -1,6 +1,5 @@
 """Logging in at a real OpenID Connect provider, in a real browser."""
 
-import hashlib
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -10,11 +9,10 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.agent.neighbours import free_port
-from tests.browser.conftest import ROOT, command, environment, run_diary
+from tests.browser.conftest import command, environment, run_diary
 
 pytestmark = pytest.mark.browser
 
-HERE = Path(__file__).parent / "provider"
 PASSWORD = "a ledger of quiet nights"
 CONFIGURATION = """
 diary:
@@ -27,19 +25,9 @@ diary:
 
 
 @pytest.fixture(scope="module")
-def provider_program() -> Path:
-    """The provider with its packages, which are installed once for each lock."""
-    lock = (HERE / "package-lock.json").read_bytes()
-    folder = ROOT / ".cache" / f"provider-{hashlib.sha256(lock).hexdigest()[:12]}"
-    if not (folder / "installed").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(HERE / name, folder)
-        install = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"]
-        subprocess.run(install, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        (folder / "installed").touch()
-    shutil.copy(HERE / "server.js", folder)
-    return folder / "server.js"
+def provider_program(npm_packages: Path) -> Path:
+    """The provider beside the packages that it imports."""
+    return Path(shutil.copy(Path(__file__).with_name("provider.js"), npm_packages))
 
 
 @pytest.fixture(scope="module")
