@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 
+from rota.adapters.incidents import Incidents
 from rota.adapters.listening import Line, NoAnswer
+from rota.adapters.reviews import reviews_of
 from rota.adapters.spool import spool_of
 from rota.attending import Attending, attend
 from rota.core import places as layout
 from rota.core.host_request import parse_request
+from rota.core.incident import Incident
 from rota.core.places import Places
 from rota.listening import NO_ANSWER
 
@@ -171,6 +174,25 @@ def test_a_diary_that_does_not_answer_as_one_is_no_answer(diary: Diary, places: 
         listen(diary, places)
 
 
+REVIEW = {"run": ID, "handled": {"by": "anna@example.org", "at": "2025-07-14T13:00:00+00:00", "holds": True}}
+
+
+def fail(places: Places) -> None:
+    incident = Incident(task="export", since=datetime.now(UTC), failures=1, run=ID, reason="exit 3")
+    memory = Incidents(folder=places.alerts, spare=places.alerts_spare)
+    memory.make()
+    memory.keep(incident)
+    spool_of(places).make()
+
+
+def test_a_host_that_stays_asks_what_people_said_of_its_failures_and_keeps_it(diary: Diary, places: Places) -> None:
+    fail(places)
+    diary.answers = [{"again": 1}, {"again": 1, "reviews": [REVIEW]}, {"again": 0}]
+    listen(diary, places)
+    assert [each and each["failures"] for each in diary.questions] == [[ID]] * 3
+    assert reviews_of(places).load()[ID], "an answer that says nothing of it does not unsay it"
+
+
 LOOK = "import sys; from rota.reporting import main; main(); print(sorted(m for m in sys.modules if m == 'yaml'))"
 
 
@@ -181,6 +203,18 @@ def test_the_look_loads_no_catalogue_where_nobody_wants_anything(diary: Diary, t
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stdout, answer.stderr) == (0, "[]\n", "")
     assert diary.questions == [None]
+
+
+def test_the_look_asks_about_failures_where_there_are_some(diary: Diary, places: Places, tmp_path: Path) -> None:
+    fail(places)
+    (tmp_path / "diary_token").write_text("secret\n")
+    own = {"CREDENTIALS_DIRECTORY": str(tmp_path), "PYTHONPATH": str(SOURCE), "ROTA_HOME": str(tmp_path)}
+    diary.answers = [{"again": 0, "reviews": [REVIEW]}]
+    command = [sys.executable, "-c", LOOK, "listen", diary.url]
+    answer = subprocess.run(command, env={**os.environ, **own}, capture_output=True, text=True, check=False)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "[]\n", "")
+    assert diary.questions == [{"version": 1, "failures": [ID]}]
+    assert reviews_of(places).load()[ID]
 
 
 def test_the_look_tells_by_its_exit_code_alone_that_the_diary_does_not_answer(tmp_path: Path) -> None:

@@ -21,8 +21,10 @@ from rota.core.catalogue import Agent, Catalogue
 from rota.core.due import next_start, overdue_since
 from rota.core.exposition import FAMILIES, Measured, render
 from rota.core.history import Standing, follow
+from rota.core.incident import Incident
 from rota.core.objective import Objective
 from rota.core.pause import Pause
+from rota.core.review import Handled
 from rota.core.rule import Rule
 from rota.core.rules import rule_file, task_rules
 from rota.core.status import Environment
@@ -40,6 +42,11 @@ EXPORT = Task(
     objective=Objective(success=0.9, fresh=26 * HOUR),
 )
 BY_HAND = Task(name="by_hand", description="Count the books", command=("/bin/true",))
+FAILING = {
+    "needed": Incident(
+        task="needed", since=NOW, failures=1, run="x", reason="", handled=Handled(run="x", by="anna", at=NOW)
+    )
+}
 NEEDED = Task(name="needed", description="Keep the archive", command=("/bin/true",), every=6 * HOUR)
 
 
@@ -60,7 +67,7 @@ class Host:
 
     def measure(self, now: datetime = NOW) -> Measured:
         standings = self.memory.look(self.spool, now=now).standings
-        return measuring.measure(self.places, self.catalogue, standings=standings, failing={"needed"}, now=now)
+        return measuring.measure(self.places, self.catalogue, standings=standings, failing=FAILING, now=now)
 
     def lines(self) -> list[str]:
         return render(self.measure()).splitlines()
@@ -123,6 +130,8 @@ def test_the_measurements_say_how_tasks_stand(host: Host) -> None:
         'rota_task_missed_slots_total{task="export"} 1',
         'rota_task_incident_open{task="export"} 0',
         'rota_task_incident_open{task="needed"} 1',
+        'rota_task_incident_handled{task="export"} 0',
+        'rota_task_incident_handled{task="needed"} 1',
         'rota_task_paused{task="by_hand"} 1',
         'rota_task_paused{task="export"} 0',
         f'rota_task_next_slot_timestamp_seconds{{task="export"}} {(NOW + 14 * HOUR).timestamp():.0f}',
@@ -145,7 +154,12 @@ def test_what_never_ran_has_no_times_and_no_usual_duration(host: Host) -> None:
     lines = [line for line in host.lines() if not line.startswith("#")]
     named = {line.partition("{")[0] for line in lines if 'task="by_hand"' in line}
     counted = {"rota_task_runs_total", "rota_task_missed_slots_total"}
-    assert named == counted | {"rota_task_incident_open", "rota_task_paused", "rota_task_overdue_seconds"}
+    assert named == counted | {
+        "rota_task_incident_open",
+        "rota_task_incident_handled",
+        "rota_task_paused",
+        "rota_task_overdue_seconds",
+    }
     assert not [line for line in lines if line.startswith("rota_task_usual_duration_seconds")]
 
 
@@ -255,6 +269,14 @@ HEALTHY = {
 CASES: dict[str, tuple[Mapping[str, str], str, set[str]]] = {
     "all is well": ({}, "3h", set()),
     "it fails": ({'rota_task_incident_open{task="export"}': "0x100 1x100"}, "3h", {"RotaTaskFailing"}),
+    "it fails, and that is handled": (
+        {
+            'rota_task_incident_open{task="export"}': "0x100 1x100",
+            'rota_task_incident_handled{task="export"}': "0x110 1x90",
+        },
+        "3h",
+        set(),
+    ),
     "it has recovered": ({'rota_task_incident_open{task="export"}': "0x60 1x60 0x80"}, "3h", set()),
     "another host's fails": (
         {

@@ -14,6 +14,7 @@ from typing import Any
 from rota import measuring
 from rota.adapters.incidents import Incidents, Journal
 from rota.adapters.outbound import Addressed, Beat, Door, Failures, NotSent, Outbox, World, caught_in, remove_old
+from rota.adapters.reviews import reviews_of
 from rota.adapters.spool import Spool, SpoolUnreadable, spool_of, turn_in
 from rota.adapters.standings import Standings
 from rota.adapters.urls import UrlsUnreadable, read_urls
@@ -83,7 +84,7 @@ def alert(places: Places, catalogue: Catalogue, *, task: str | None, failure: Fa
         if task and failure:
             note_missing_record(spool, catalogue, places, catalogue.task(task), failure, now)
         look = look_at(places, catalogue, spool, memory, now)
-        failing = frozenset(name for name, each in look.incidents.items() if is_known_to_fail(each, now))
+        failing = {name: each for name, each in look.incidents.items() if is_known_to_fail(each, now)}
         # Before anybody is told: a mail server that hangs delays no measurement.
         measure(look, failing)
         asks = catalogue.asks_for_urls
@@ -92,7 +93,7 @@ def alert(places: Places, catalogue: Catalogue, *, task: str | None, failure: Fa
     return f"{counted(len(failing), 'incident')} open; {done}"
 
 
-def measure(look: Look, failing: frozenset[str]) -> None:
+def measure(look: Look, failing: Mapping[str, Incident]) -> None:
     """Write the measurements; a full disk leaves the old ones, whose time tells."""
     measured = measuring.measure(look.places, look.catalogue, standings=look.standings, failing=failing, now=look.now)
     try:
@@ -119,7 +120,9 @@ def look_at(places: Places, catalogue: Catalogue, spool: Spool, memory: Incident
     counted = {name: usual_names(task.expect) for name, task in catalogue.tasks.items()}
     news, spared = history.look(spool, now=now, counted=counted), spared_runs(spool)
     incidents = {name: incident for name, incident in before.items() if name in catalogue.tasks}
-    bench = Bench(catalogue=catalogue, incidents=incidents, journal=journal, now=now)
+    bench = Bench(catalogue=catalogue, spool=spool, incidents=incidents, journal=journal, now=now)
+    if catalogue.agent.environment.heeds_reviews:
+        bench.heed(reviews_of(places).load())
     judged = bench.judge_all(news, spared)
     bench.judge_present(news.standings, running_runs(spool), places)
     look = Look(
@@ -418,6 +421,8 @@ def describe_incident(incident: Incident, now: datetime) -> str:
     since = f"since {incident.since.astimezone():%Y-%m-%d %H:%M:%S}"
     if incident.due and now < incident.due and not incident.told:
         told = f"nobody is told before {incident.due.astimezone():%H:%M:%S}"
+    elif by := incident.handled:
+        told = f"handled by {by.by} at {by.at.astimezone():%Y-%m-%d %H:%M:%S}"
     else:
         told = "its people know" if incident.told else "nobody has been told yet"
     return f"{incident.task} {incident.kind} {since}, {times}: {incident.reason}; {told}."
@@ -440,6 +445,8 @@ def list_incidents(places: Places, now: datetime) -> list[dict[str, Any]]:
             "told": {who: told.at.isoformat() for who, told in each.told.items()},
             "held_until": each.due.isoformat() if each.due and now < each.due else None,
             "recovered": each.recovered.isoformat() if each.recovered else None,
+            "handled_by": each.handled.by if each.handled else None,
+            "handled": each.handled.at.isoformat() if each.handled else None,
         }
         for each in incidents
     ]

@@ -1,6 +1,7 @@
 """Attending to the diary while somebody there wants something of this host.
 
-What they ask for is fetched, and of the runs that they follow it is told what is new.
+What they ask for is fetched, of the runs that they follow it is told what is new, and it is heard what they say of
+failures here.
 """
 
 import json
@@ -11,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rota.adapters.listening import Line, pause_of
+from rota.adapters.reviews import hear, open_failures
 from rota.adapters.spool import Spool, replace_through
 from rota.core.errors import RotaError
 from rota.core.host_request import KEYS
@@ -47,7 +49,10 @@ def attend(work: Attending) -> int:
     """
     ends, number, got, live = time.monotonic() + LONGEST, 0, list[str](), list[dict[str, Any]]()
     while True:
-        answer = work.line.ask({"version": 1, "is_asking": work.is_asking, "got": got, "live": live})
+        failures = open_failures(work.places)
+        said = {"version": 1, "is_asking": work.is_asking, "got": got, "live": live}
+        answer = work.line.ask(said | ({"failures": failures} if failures else {}))
+        hear(work.places, failures, answer)
         got = list(keep_all(work.places, answer.get("requests"), datetime.now(UTC))) if work.is_asking else []
         number += len(got)
         is_first = not live

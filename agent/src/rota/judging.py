@@ -2,8 +2,9 @@
 
 import os
 import time
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from rota.core.incident import (
     IN_THE_WAY,
     PATIENCE_WITH_MISSED,
     Incident,
+    Kind,
     Trouble,
     judge,
     overdue,
@@ -30,9 +32,11 @@ from rota.core.incident import (
 from rota.core.places import Places
 from rota.core.plan import BadPlan
 from rota.core.record import RunRecord
+from rota.core.review import Handled, failure_of
 from rota.core.status import Skip, Status, Trigger
 from rota.core.task import Task
 from rota.runner import make_identifier
+from rota.starting import find_run
 
 LOOK_BACK = timedelta(days=1)
 START_MARGIN = timedelta(minutes=1)
@@ -55,9 +59,16 @@ class Bench:
     """What runs are judged by: the incidents so far, which it changes, and what is remembered besides."""
 
     catalogue: Catalogue
+    spool: Spool
     incidents: dict[str, Incident]
     journal: Journal
     now: datetime
+
+    def heed(self, reviews: Mapping[str, Handled | None]) -> None:
+        """Take in what people said in the diary of the runs that incidents speak of, and that it was unsaid."""
+        for name, incident in self.incidents.items():
+            if incident.is_open and incident.kind is not Kind.OVERDUE and incident.run in reviews:
+                self.incidents[name] = replace(incident, handled=reviews[incident.run])
 
     def judge_all(self, news: News, spared: list[RunRecord]) -> frozenset[str]:
         """Judge what is new, oldest first, each run once. Returns the ids of all that is new."""
@@ -78,8 +89,24 @@ class Bench:
             factor=self.catalogue.agent.alerting.pace_of(task.alert),
             in_a_row=count,
         )
-        if incident := judge(self.incidents.get(task.name), run, trouble):
+        incident = self.incidents.get(task.name)
+        if trouble and incident and incident.is_open and incident.handled and not self._is_same(incident.handled, run):
+            if trouble.is_provisional:
+                return  # the attempt that follows it says more
+            incident = None
+        if incident := judge(incident, run, trouble):
             self.incidents[task.name] = incident
+
+    def _is_same(self, handled: Handled, run: RunRecord) -> bool:
+        """Whether this is the failure that was handled, or the next one of that way and it holds for that one too."""
+        if str(run.id) == handled.run:
+            return True
+        before = find_run(self.spool, handled.run) if handled.holds else None
+        way = self._way(run)
+        return before is not None and way != "" and way == self._way(before)
+
+    def _way(self, run: RunRecord) -> str:
+        return failure_of(replace(run, output=self.spool.output(run)))
 
     def judge_present(self, standings: dict[str, Standing], running: list[RunRecord], places: Places) -> None:
         """Open incidents for what has no end: runs that take too long, and tasks whose success is overdue."""

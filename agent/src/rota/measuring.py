@@ -1,6 +1,6 @@
 """Measuring: what a look at the host finds, and the file in which node exporter looks for it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from rota.core.due import next_start, overdue_since
 from rota.core.exposition import Measured, MeasuredTask, render
 from rota.core.history import Standing
 from rota.core.identifier import began_at
+from rota.core.incident import Incident
 from rota.core.objective import attain
 from rota.core.pause import Pause
 from rota.core.places import Places
@@ -24,10 +25,10 @@ def measure(
     catalogue: Catalogue,
     *,
     standings: Mapping[str, Standing],
-    failing: Collection[str],
+    failing: Mapping[str, Incident],
     now: datetime,
 ) -> Measured:
-    """What is measured of this host now. `failing` are the tasks with an open incident. Raises SpoolUnreadable."""
+    """What is measured of this host now. `failing` are the open incidents by task. Raises SpoolUnreadable."""
     spool, agent = spool_of(places), catalogue.agent
     waiting = spool.names("done") if agent.diary else None
     pauses, usage = Pauses(places.pauses).all(), load_usage(spool)
@@ -37,7 +38,7 @@ def measure(
         environment=agent.environment,
         release=places.current.resolve().name if places.current.exists() else "",
         tasks={
-            name: measure_task(task, standings.get(name), pauses.get(name), is_failing=name in failing, now=now)
+            name: measure_task(task, standings.get(name), pauses.get(name), failing.get(name), now=now)
             for name, task in catalogue.tasks.items()
         },
         waiting=None if waiting is None else len(waiting),
@@ -50,12 +51,13 @@ def measure(
 
 
 def measure_task(
-    task: Task, standing: Standing | None, pause: Pause | None, *, is_failing: bool, now: datetime
+    task: Task, standing: Standing | None, pause: Pause | None, incident: Incident | None, *, now: datetime
 ) -> MeasuredTask:
     overdue = overdue_since(task, standing, pause, now)
     return MeasuredTask(
         standing=standing or Standing(),
-        is_failing=is_failing,
+        is_failing=incident is not None,
+        is_handled=incident is not None and incident.handled is not None,
         is_paused=pause is not None and pause.covers(now),
         next_start=next_start(task, standing, pause, now),
         overdue=now - overdue if overdue else None,

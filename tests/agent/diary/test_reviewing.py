@@ -6,10 +6,12 @@ import pytest
 from django.urls import reverse
 
 from rota.core.record import RunRecord, parse_record
-from rota.diary.models import Review, Run, RunTag
-from rota.diary.reviewing import failure_of, tags_in
+from rota.core.review import MOST_ASKED, failure_of
+from rota.diary.models import Host, Review, Run, RunTag
+from rota.diary.reviewing import tags_in
 from tests.agent.diary.conftest import Cast, Shipper
-from tests.agent.diary.records import failed, run, running
+from tests.agent.diary.records import failed, identifier, run, running
+from tests.agent.diary.test_asking import listen
 
 
 def at(minute: int) -> str:
@@ -188,3 +190,45 @@ def test_a_failure_is_the_same_whatever_differs_by_nature() -> None:
 
 def test_tags_are_words_behind_a_hash() -> None:
     assert tags_in("#Disk, (#full-again) a#b ## # #_x #Größe #disk #1") == ("disk", "full-again", "b", "größe", "1")
+
+
+def told(production: Shipper, *runs: str, **more: Any) -> dict[str, Any]:
+    """What the diary answers a host that asks about these failures: of each the handling, or None."""
+    answer = listen(production, failures=list(runs), **more)
+    return {each["run"]: each["handled"] for each in answer.get("reviews", [])}
+
+
+def test_a_host_that_asks_about_its_failures_hears_who_handled_which(cast: Cast, production: Shipper) -> None:
+    here, there, another = ship(production, failed(), failed(task="other_task"), failed(task="third_task"))
+    say(cast, here, "ongoing", summary="looking")
+    assert told(production, here, there, identifier(), "no id") == {here: None, there: None}
+    say(cast, here, assessment="not_ok", role="operator")
+    say(cast, there, assessment="ok")
+    said = told(production, here, there)
+    assert [(said[each]["by"], said[each]["holds"]) for each in (here, there)] == [
+        ("operator@example.org", False),
+        ("reviewer@example.org", True),
+    ]
+    say(cast, here, "needs_analysis", summary="it is back")
+    assert told(production, here, another) == {here: None, another: None}
+    Run.objects.filter(pk=there).update(host=Host.objects.create(name="staging"))
+    assert told(production, there) == {}, "another host's failure is none of its own"
+
+
+def test_a_known_issue_that_comes_back_is_handled_for_its_host(cast: Cast, production: Shipper) -> None:
+    (first,) = ship(production, failed(started=at(1), slot=at(1)))
+    say(cast, first, assessment="issue")
+    (second,) = ship(production, failed(started=at(2), slot=at(2)))
+    assert Run.objects.get(pk=second).review == "ongoing"
+    assert told(production, second)[second]["holds"] is True
+
+
+def test_whatever_a_host_asks_about_costs_two_queries_more(
+    cast: Cast, production: Shipper, django_assert_max_num_queries: Any
+) -> None:
+    runs = ship(production, *(failed(task=f"task_{number}") for number in range(120)))
+    cast.reviewer.post(reverse("review_many"), {"run": runs, "state": "done"})
+    with django_assert_max_num_queries(9):
+        assert len(told(production, *runs)) == MOST_ASKED
+    for odd in (None, "x", [[]] * 5000, {"a": 1}, [None, 3]):
+        assert "reviews" not in listen(production, failures=odd)

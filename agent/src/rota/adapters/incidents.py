@@ -10,6 +10,7 @@ from typing import Any
 
 from rota.adapters.spool import UnsafeFile, read_plain, replace_through
 from rota.core.incident import Incident, Kind, Told
+from rota.core.review import parse_handled
 from rota.core.telling import Receiver
 
 LIMIT = 4 * 1024 * 1024
@@ -91,6 +92,7 @@ class Incidents:
 
 def parse_incident(values: Mapping[str, Any]) -> Incident | None:
     try:
+        handled = values.get("handled")  # a release before this one leaves it out
         return Incident(
             task=values["task"],
             since=datetime.fromisoformat(values["since"]),
@@ -105,6 +107,7 @@ def parse_incident(values: Mapping[str, Any]) -> Incident | None:
             },
             recovered=parse_moment(values["recovered"]),
             closed_for=tuple(map(str, values["closed_for"])),
+            handled=parse_handled(str((handled or {}).get("run")), handled),
         )
     except (KeyError, ValueError, TypeError, AttributeError):
         return None

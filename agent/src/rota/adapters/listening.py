@@ -45,7 +45,7 @@ class Line:
             if answer.status != 200:
                 raise NoAnswer(f"{self.url} answers {answer.status} {answer.reason}")
             return read_answer(content)
-        except (OSError, ValueError, http.client.HTTPException) as error:
+        except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
             raise NoAnswer(f"{self.url}: {error}") from error
 
     def close(self) -> None:

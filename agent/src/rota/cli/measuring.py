@@ -32,5 +32,5 @@ def show_metrics(options: argparse.Namespace) -> None:
         return
     spool, memory, now = find_spool(places), Standings(places.alerts), datetime.now(UTC)
     standings = memory.look(spool, now=now).standings
-    failing = {name for name, each in incidents_of(places).load().items() if is_known_to_fail(each, now)}
+    failing = {name: each for name, each in incidents_of(places).load().items() if is_known_to_fail(each, now)}
     print(render(measuring.measure(places, catalogue, standings=standings, failing=failing, now=now)), end="")

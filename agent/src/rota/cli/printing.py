@@ -21,6 +21,7 @@ COLOURS = {
     "retrying": "36",
     "skipped": "33",
     "paused": "33",
+    "handled": "33",
 }
 """The colour of a cell by its first word, as SGR codes (ECMA-48 section 8.3.117)."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rota import starting
 from rota.adapters.comparing import find_hunks
+from rota.adapters.reviews import reviews_of
 from rota.adapters.spool import Spool
 from rota.cli import following
 from rota.cli.finding import find_catalogue, find_places, find_run, find_spool
@@ -22,6 +23,7 @@ from rota.core.normalising import normalise
 from rota.core.places import Places
 from rota.core.quantities import show_duration, show_size
 from rota.core.record import KINDS, Item, Record, RunRecord, as_mapping
+from rota.core.review import Handled
 from rota.core.status import Status, Trigger
 
 if TYPE_CHECKING:
@@ -78,11 +80,19 @@ def add_commands(commands: "Commands") -> None:
 def list_runs(options: argparse.Namespace) -> None:
     places = find_places(options)
     found = list(islice(chosen(find_spool(places), options), options.limit or None))
+    reviews = reviews_of(places).load()
     if options.json:
         print_json([as_mapping(run) for run in found])
         return
     rows = [
-        (local(run.started), run.task, run.status, shown_reason(run), show_duration(run.duration), short(run.id))
+        (
+            local(run.started),
+            run.task,
+            run.status,
+            shown_reason(run, reviews.get(str(run.id))),
+            show_duration(run.duration),
+            short(run.id),
+        )
         for run in found
     ]
     print_table(
@@ -116,11 +126,12 @@ def chosen(spool: Spool, options: argparse.Namespace) -> Iterator[RunRecord]:
             yield run
 
 
-def shown_reason(run: RunRecord) -> str:
+def shown_reason(run: RunRecord, handled: Handled | None) -> str:
     """The reason, or what is suspicious of a success; and what is out of the ordinary of the run."""
     said = [run.reason or "; ".join(run.unexpected)]
     said += [f"attempt {run.attempt}"] if run.attempt > 1 else []
     said += ["dry run"] if run.dry_run else []
+    said += [f"handled by {handled.by}"] if handled else []
     return ", ".join(each for each in said if each)
 
 
@@ -152,7 +163,8 @@ def show_run(options: argparse.Namespace) -> int:
         print_json(as_mapping(replace(record, output=spool.output(record))))
         return 0
     if not options.log:
-        for line in described(record, spool, datetime.now(UTC)):
+        handled = reviews_of(places).load().get(str(record.id))
+        for line in described(record, spool, handled, datetime.now(UTC)):
             print(line)
         print()
     if options.follow and record.status is Status.RUNNING:
@@ -181,19 +193,20 @@ def show_other(record: Record, options: argparse.Namespace) -> None:
         print(f"\n{text}")
 
 
-def described(run: RunRecord, spool: Spool, now: datetime) -> Iterator[str]:
+def described(run: RunRecord, spool: Spool, handled: Handled | None, now: datetime) -> Iterator[str]:
     """A run in lines: what it was, what came of it, and what it differs in from the last good one."""
-    for label, texts in facts(run, spool, now):
+    for label, texts in facts(run, spool, handled, now):
         for number, text in enumerate(texts):
             yield f"{label if not number else '':12}{text}"
 
 
-def facts(run: RunRecord, spool: Spool, now: datetime) -> Iterator[tuple[str, list[str]]]:
+def facts(run: RunRecord, spool: Spool, handled: Handled | None, now: datetime) -> Iterator[tuple[str, list[str]]]:
     yield "run", [str(run.id)]
     yield "task", [f"{run.task} of the pack {run.pack}" if run.pack else run.task]
     yield "host", [f"{run.host} ({run.environment})"]
     yield "result", [outcome(replace(run, unexpected=()))]
     yield from ([("suspicious", list(run.unexpected))] if run.unexpected else [])
+    yield from ([("handled", [f"by {handled.by}, {local(handled.at)}"])] if handled else [])
     yield "began", [began(run)]
     yield "took", [took(run, now)]
     yield "trigger", [asked(run)]

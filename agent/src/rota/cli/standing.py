@@ -156,7 +156,7 @@ def print_status(
 def summary(outlooks: Sequence[Outlook]) -> str:
     """`14 tasks; 2 need somebody, 1 runs`."""
     numbers = [sum(each.concern is concern for each in outlooks) for concern in Concern]
-    words = ("needs somebody|need somebody", "runs now|run now", "is paused|are paused")
+    words = ("needs somebody|need somebody", "runs now|run now", "is paused|are paused", "is handled|are handled")
     said = [f"{number} {word.split('|')[number > 1]}" for number, word in zip(numbers, words, strict=False) if number]
     tasks = f"{len(outlooks)} task{'' if len(outlooks) == 1 else 's'}"
     return f"{tasks}; {', '.join(said)}" if said else tasks
@@ -272,7 +272,14 @@ def objective_mapping(attainment: Attainment | None) -> dict[str, object] | None
 def incident_mapping(incident: Incident | None) -> dict[str, object] | None:
     if incident is None or not incident.is_open:
         return None
-    return {"since": shown(incident.since), "failures": incident.failures, "told": bool(incident.told)}
+    handled = incident.handled
+    return {
+        "since": shown(incident.since),
+        "failures": incident.failures,
+        "told": bool(incident.told),
+        "handled_by": handled.by if handled else None,
+        "handled": shown(handled.at if handled else None),
+    }
 
 
 def shown(moment: datetime | None) -> str | None:

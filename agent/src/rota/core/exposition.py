@@ -19,6 +19,7 @@ class MeasuredTask:
 
     standing: Standing
     is_failing: bool = False
+    is_handled: bool = False
     is_paused: bool = False
     next_start: datetime | None = None
     overdue: timedelta | None = None
@@ -135,6 +136,11 @@ FAMILIES: tuple[Family, ...] = (
         "rota_task_incident_open",
         "1 while the task fails: from the first failure to the next success.",
         lambda task: float(task.is_failing),
+    ),
+    of_tasks(
+        "rota_task_incident_handled",
+        "1 while the task fails and somebody has handled that in the diary.",
+        lambda task: float(task.is_handled),
     ),
     of_tasks("rota_task_paused", "1 while the task is paused.", lambda task: float(task.is_paused)),
     of_tasks(

@@ -8,6 +8,7 @@ from enum import StrEnum
 from rota.core.history import median
 from rota.core.quantities import show_duration, show_span
 from rota.core.record import RunRecord
+from rota.core.review import Handled
 from rota.core.status import Skip, Status
 
 FIRST_OF_SYSTEMD = 200
@@ -107,7 +108,8 @@ class Incident:
     """Since when something is wrong with a task, how often, and what the latest run of it was.
 
     `told` says who knows. `recovered` closes it; it is kept until everybody is told, `closed_for` says who is already.
-    Before `due` nobody is told, and if it closes before, nobody ever is.
+    Before `due` nobody is told, and if it closes before, nobody ever is. Nor is anybody while it is `handled`: somebody
+    said so in the diary.
     """
 
     task: str
@@ -120,6 +122,7 @@ class Incident:
     told: Mapping[str, Told] = field(default_factory=dict)
     recovered: datetime | None = None
     closed_for: tuple[str, ...] = ()
+    handled: Handled | None = None
 
     @property
     def is_open(self) -> bool:
@@ -208,6 +211,7 @@ def worsen(incident: Incident | None, task: str, trouble: Trouble) -> Incident:
         told={who: told for who, told in incident.told.items() if who not in incident.closed_for},
         recovered=None,
         closed_for=(),
+        handled=incident.handled if incident.is_open else None,
     )
 
 

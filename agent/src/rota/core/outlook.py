@@ -12,6 +12,7 @@ from rota.core.objective import Attainment, attain
 from rota.core.pause import Pause
 from rota.core.plan import Plan
 from rota.core.record import RunRecord
+from rota.core.review import Handled
 from rota.core.status import Environment, Status
 from rota.core.task import Task
 
@@ -25,7 +26,8 @@ class Concern(IntEnum):
     NEEDS_SOMEBODY = 0
     RUNS = 1
     IS_PAUSED = 2
-    IS_FINE = 3
+    IS_HANDLED = 3
+    IS_FINE = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,11 @@ class Known:
     asked: datetime | None = None
     incident: Incident | None = None
     unexpected: tuple[str, ...] = ()
+
+    @property
+    def handled(self) -> Handled | None:
+        """Who has handled what is wrong with it now."""
+        return self.incident.handled if self.incident and self.incident.is_open else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +71,9 @@ class Outlook:
             return Concern.NEEDS_SOMEBODY
         if self.known.running or self.known.retrying:
             return Concern.RUNS
-        return Concern.IS_PAUSED if self.known.pause else Concern.IS_FINE
+        if self.known.pause:
+            return Concern.IS_PAUSED
+        return Concern.IS_HANDLED if self.known.handled else Concern.IS_FINE
 
     @property
     def last(self) -> str:
@@ -83,7 +92,8 @@ class Outlook:
             return f"running; before: {self.last}" if is_worth_it else "running"
         if failed := self.known.retrying:
             return f"retrying; attempt {failed.attempt} failed: {failed.reason}"
-        return f"overdue; {self.last}" if self.overdue else self.last
+        said = f"handled by {self.known.handled.by}; {self.last}" if self.known.handled else self.last
+        return f"overdue; {said}" if self.overdue else said
 
 
 def look(task: Task, known: Known, now: datetime, *, environment: Environment) -> Outlook:
@@ -105,19 +115,22 @@ def look(task: Task, known: Known, now: datetime, *, environment: Environment) -
 
 
 def reasons(known: Known, overdue: datetime | None, attainment: Attainment | None) -> Sequence[str]:
-    latest = known.standing.latest
-    found = []
-    if latest and latest.status in (Status.FAILED, Status.LOST):
-        found.append(latest.reason or latest.status.value)
-    elif known.incident and known.incident.is_open:
-        found.append(known.incident.reason)
-    if known.unexpected:
-        found.append("needs analysis")
+    found = [] if known.handled else failures(known)
     if attainment and attainment.is_stale and not known.pause:
         found.append("stale")
     if attainment and attainment.is_overspent:
         found.append("error budget spent")
     return [*found, "overdue"] if overdue else found
+
+
+def failures(known: Known) -> list[str]:
+    """What is wrong with the latest run, or has been since an earlier one."""
+    latest, found = known.standing.latest, list[str]()
+    if latest and latest.status in (Status.FAILED, Status.LOST):
+        found.append(latest.reason or latest.status.value)
+    elif known.incident and known.incident.is_open:
+        found.append(known.incident.reason)
+    return [*found, "needs analysis"] if known.unexpected else found
 
 
 def next_start(task: Task, known: Known, now: datetime) -> datetime | None:

@@ -67,7 +67,9 @@ def task_rules(task: Task, agent: Agent) -> Iterator[Rule]:
     name, host = task.name, agent.host
     yield rule(
         "RotaTaskFailing",
-        confined(f"{of('rota_task_incident_open', task)} == 1", agent),
+        confined(
+            f"{of('rota_task_incident_open', task)} == 1 unless {of('rota_task_incident_handled', task)} == 1", agent
+        ),
         agent,
         task,
         summary=f"{name} fails on {host}",

@@ -16,6 +16,11 @@ class Environment(StrEnum):
         """Whether what it sends leaves the estate: production's does, and the backup host's word that backups fail."""
         return self in (Environment.PRODUCTION, Environment.BACKUP)
 
+    @property
+    def heeds_reviews(self) -> bool:
+        """Whether the diary's word that a failure is handled keeps it quiet: not where production itself is watched."""
+        return self is not Environment.BACKUP
+
 
 class Status(StrEnum):
     """What became of a run."""

@@ -75,6 +75,8 @@ def notices_of(incident: Incident, task: Task, alerting: Alerting, now: datetime
     rule = task.alert
     if not incident.is_due(now, after=rule.after):
         return []
+    if incident.handled and (incident.is_open or not incident.told):
+        return []
     people, later = alerting.people(rule), rule.then
     others = later.to if later else ()
     if not incident.is_open:

@@ -10,7 +10,8 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods
 
 from rota.core.identifier import parse_identifier
-from rota.diary import asking, following
+from rota.core.review import MOST_ASKED
+from rota.diary import asking, following, reviewing
 from rota.diary.ingest import VERSION, Refused, authenticate, read_body, refusal
 
 MOST_CONFIRMED = 1_000
@@ -23,7 +24,7 @@ def listen(request: HttpRequest) -> JsonResponse:
     """GET or POST /api/v1/listen: whether a host is to ask `again`, after how many seconds, and 0 where nobody cares.
 
     A POST also confirms which requests the host `got`, and is handed those that wait; it tells what is new of runs
-    that somebody follows, and is told which those are.
+    that somebody follows, and is told which those are; and it is told what people say of the `failures` it asks about.
     """
     now = timezone.now()
     try:
@@ -38,6 +39,8 @@ def listen(request: HttpRequest) -> JsonResponse:
         following.note_news(host, said.get("live"))
         followed = following.followed(host, now)
         answer["follow"] = followed
+        if failures := read_identifiers(said.get("failures"))[:MOST_ASKED]:
+            answer["reviews"] = reviewing.told_of(host, failures)
         answer["requests"] = asking.hand_out(host, now) if said.get("is_asking") is True else []
     is_followed = bool(followed) if said else following.is_followed(host, now)
     answer["again"] = following.AGAIN if is_followed else asking.AGAIN if asking.is_wanted(host, now) else 0

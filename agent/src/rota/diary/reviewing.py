@@ -4,14 +4,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
 from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import QueryDict
 
-from rota.core.normalising import normalise
 from rota.core.record import RunRecord
+from rota.core.review import failure_of
 from rota.diary.models import Assessment, Host, Person, Review, ReviewState, Run, RunTag, Status
 
 OPEN = (ReviewState.NEEDS_ANALYSIS, ReviewState.ONGOING)
@@ -19,7 +18,6 @@ TAG = re.compile(r"#([^\W_][\w-]{0,49})")
 MOST_TAGS = 20
 MOST_SUMMARY = 20_000
 MOST_AT_ONCE = 1000
-LONGEST_LINE = 2000
 HARMLESS = (Assessment.OK, Assessment.OBSOLETE)
 
 
@@ -87,20 +85,6 @@ def open_like(found: Run) -> "QuerySet[Run]":
     return Run.objects.filter(task=found.task, host_id=found.host_id, review__in=OPEN, started__lte=found.started)
 
 
-def failure_of(record: RunRecord) -> str:
-    """The same for two runs with which the same is wrong; empty where nothing is.
-
-    What is wrong are the reason, what was unexpected, and the last line of the output, without the numbers, times, ids
-    and paths that differ by nature.
-    """
-    if record.status.value not in (Status.FAILED, Status.LOST) and not record.unexpected:
-        return ""
-    last = next((line for line in reversed(record.output[-LONGEST_LINE:].splitlines()) if line.strip()), "")
-    parts = [record.status.value, record.reason, *record.unexpected, last]
-    said = "\0".join(re.sub(r"\d+", "0", normalise(part)) for part in parts)
-    return sha256(said.encode()).hexdigest()[:32]
-
-
 def carry(host: Host, records: Iterable[RunRecord], *, now: datetime) -> None:
     """Carry to these runs, that need analysis, what was said of the run before, where it is the same failure."""
     for record in sorted(records, key=lambda record: (record.started, record.id)):
@@ -141,3 +125,26 @@ def carried_state(state: ReviewState, assessment: Assessment) -> ReviewState:
     if assessment in HARMLESS:
         return ReviewState.DONE
     return ReviewState.ONGOING if assessment is Assessment.ISSUE else ReviewState.NEEDS_ANALYSIS
+
+
+def is_handled(state: str, assessment: str) -> bool:
+    """Whether its host is to be quiet about it: it is done, or a known issue that came back."""
+    return state == ReviewState.DONE or (state == ReviewState.ONGOING and assessment == Assessment.ISSUE)
+
+
+def told_of(host: Host, failures: Sequence[UUID]) -> list[dict[str, object]]:
+    """What is said of these runs of a host, as it reads it; of one that is not here, nothing."""
+    runs = list(Run.objects.filter(host=host, pk__in=failures).only("id", "review", "assessment"))
+    handled = [run.pk for run in runs if is_handled(run.review, run.assessment)]
+    reviews = Review.objects.filter(run__in=handled).order_by("at", "id").select_related("person")
+    latest = {review.run_id: review for review in reviews.only("run", "at", "state", "assessment", "person__email")}
+    return [{"run": str(run.pk), "handled": handling(latest.get(run.pk))} for run in runs]
+
+
+def handling(review: Review | None) -> dict[str, object] | None:
+    """Who handled it, and whether that is carried to the next run with the same failure."""
+    if review is None:
+        return None
+    carried = carried_state(ReviewState(review.state), Assessment(review.assessment))
+    holds = is_handled(carried, review.assessment)
+    return {"by": review.person.email, "at": review.at.isoformat(), "holds": holds}

@@ -21,12 +21,13 @@ from rota.core.record import (
     parse_record,
     storable,
 )
+from rota.core.review import failure_of
 from rota.diary import tallies
 from rota.diary.asking import note_answer
 from rota.diary.catalogues import save_catalogue
 from rota.diary.following import forget
 from rota.diary.models import Catalogue, Deploy, Host, Item, Outbound, Output, Quarantine, ReviewState, Run, Status
-from rota.diary.reviewing import carry, failure_of
+from rota.diary.reviewing import carry
 from rota.diary.searching.keeping import refresh
 
 KEPT_BODY = 64 * 1024
