@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from rota.core.record import BadRecord
 from rota.diary import ingest, storing
 from rota.diary.models import Deploy, Host, Item, Outbound, Output, Quarantine, Run, Token
-from tests.agent.diary.conftest import TOKEN, Shipper
+from tests.agent.diary.conftest import Shipper
 from tests.agent.diary.records import caught, deploy, failed, identifier, run, running
 
 
@@ -265,33 +263,3 @@ def test_a_batch_costs_a_handful_of_queries_however_large(
     batch = [{**run(), "items": [], "output": ""} for _ in range(200)]
     with django_assert_max_num_queries(30):
         production.ship(*batch)
-
-
-values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text()
-    | st.sampled_from([identifier(), "run", "lost"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=6,
-)
-
-
-@settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(
-    key=st.sampled_from(sorted({**run(), **deploy(), **caught()})),
-    value=values,
-    kind=st.sampled_from([run, deploy, caught]),
-)
-def test_whatever_a_record_says_it_gets_an_answer(production: Shipper, key: str, value: Any, kind: Any) -> None:
-    body = json.dumps({"version": 1, "records": [kind() | {key: value}, run()]}).encode()
-    response = production.post(body, token=TOKEN)
-    assert response.status_code == 200, (key, value)
-    assert fates(response.json()["results"])[1] == "accepted"
