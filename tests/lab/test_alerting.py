@@ -3,6 +3,7 @@
 import base64
 import http.server
 import importlib.metadata
+import json
 import subprocess
 import threading
 import time
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 from provision.lab import Lab
+from tests.lab.browser import Browser
 
 pytestmark = pytest.mark.lab
 
@@ -23,6 +25,7 @@ OUTBOX = "/var/lib/rota/outbox"
 ALERTS = "/var/lib/rota/alerts"
 URLS = "/etc/rota/credentials/alert_urls"
 MENDED = "/etc/rota-test-mended"
+SAID = "/etc/rota-test-said"
 LOCKED_OUT = f"locked_out_{time.time_ns()}"  # on a lab that was kept, one that failed before is an incident already
 TASKS = {
     "falter": {
@@ -88,7 +91,7 @@ def on(deployed: Lab) -> Iterator[Callable[[str], Host]]:
 
     yield prepare
     for host in used:
-        host.do("rm", "-f", "/etc/rota/zz-test.yml", MENDED)
+        host.do("rm", "-f", "/etc/rota/zz-test.yml", MENDED, SAID)
         host.do("tee", URLS, text=host.urls)
         host.do("rota", "sync")
         host.look()
@@ -113,6 +116,41 @@ def test_a_failing_task_is_told_once_and_so_is_its_recovery(on: Callable[[str], 
     host.look()
     host.look()
     assert [mail["Subject"] for mail in host.mails("falter")[1:]] == ["[production] falter recovered on production"]
+
+
+def test_a_handled_failure_is_told_no_more_until_it_fails_in_another_way(
+    on: Callable[[str], Host], deployed: Lab
+) -> None:
+    host = on("production")
+    host.declare({}, {"falter": TASKS["falter"] | {"command": ["/bin/sh", "-c", f"cat {SAID}; test -e {MENDED}"]}})
+    host.do("rota", "sync")
+    host.do("tee", SAID, text="row 3: bad date\n")
+    host.start("falter")
+    host.wait(lambda: host.mails("falter"))
+    run = json.loads(host.do("rota", "runs", "falter", "--json"))[0]["id"]
+    reviewer = Browser(deployed, "reviewer@example.org", "reviewer")
+    host.wait(lambda: reviewer.find(f"/runs/{run}/"))
+    reviewer.post(f"/runs/{run}/review", page=f"/runs/{run}/", state="done", assessment="ok")
+
+    def shows(words: str) -> bool:
+        host.look()
+        return words in host.do("rota", "status")
+
+    host.wait(lambda: shows("once: exit 1; handled by reviewer@example.org"))
+    assert 'rota_task_incident_handled{task="falter"} 1' in host.do("python3", "-c", FETCH)
+    host.do("tee", SAID, text="row 204: bad date\n")
+    host.start("falter")
+    host.wait(lambda: shows("2 times: exit 1; handled by reviewer@example.org"))
+    assert len(host.mails("falter")) == 1
+    host.do("tee", SAID, text="the disk is full\n")
+    host.start("falter")
+    host.wait(lambda: len(host.mails("falter")) == 2)
+    assert "the disk is full" in host.mails("falter")[1].get_content()
+    host.wait(lambda: shows("once: exit 1; its people know"))
+    host.do("touch", MENDED)
+    host.start("falter")
+    host.look()
+    host.wait(lambda: len(host.mails("falter")) == 3)
 
 
 def test_a_task_that_never_starts_is_told_and_has_a_record(on: Callable[[str], Host]) -> None:

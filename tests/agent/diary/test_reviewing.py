@@ -230,5 +230,5 @@ def test_whatever_a_host_asks_about_costs_two_queries_more(
     cast.reviewer.post(reverse("review_many"), {"run": runs, "state": "done"})
     with django_assert_max_num_queries(9):
         assert len(told(production, *runs)) == MOST_ASKED
-    for odd in (None, "x", [[]] * 5000, {"a": 1}, [None, 3]):
+    for odd in list[Any]([None, "x", [[]] * 5000, {"a": 1}, [None, 3]]):
         assert "reviews" not in listen(production, failures=odd)
