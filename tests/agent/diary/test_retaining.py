@@ -1,7 +1,10 @@
 """What is old makes room, what people may still need stays, and the counts of each day outlive both."""
 
+import random
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -10,16 +13,29 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db import connection
 
-from rota.core.retention import Keep
-from rota.diary import retaining, tallies
-from rota.diary.configuration import Configuration, ConfigurationError, Form, parse
-from rota.diary.models import Deploy, Item, Mark, Outbound, Output, Quarantine, Review, Run, Tally, Words
+from rota.diary import retaining, room, tallies
+from rota.diary.configuration import Configuration, ConfigurationError, Database, DiaryKeep, Form, parse
+from rota.diary.models import (
+    AuditEntry,
+    Deploy,
+    Host,
+    Item,
+    Mark,
+    Outbound,
+    Output,
+    Quarantine,
+    Review,
+    Run,
+    Tally,
+    Token,
+    Words,
+)
 from rota.diary.retaining import retain
-from tests.agent.diary.conftest import Cast, Shipper
-from tests.agent.diary.records import caught, deploy, failed, run
+from tests.agent.diary.conftest import TOKEN, Cast, Shipper
+from tests.agent.diary.records import caught, deploy, failed, run, running
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-KEEP = Keep(age=timedelta(days=90), failures=timedelta(days=400))
+KEEP = DiaryKeep(age=timedelta(days=90), failures=timedelta(days=400))
 
 
 def ago(days: float) -> str:
@@ -126,10 +142,75 @@ def test_nothing_is_removed_before_it_is_counted(production: Shipper) -> None:
 
 
 def test_how_long_is_configured() -> None:
-    found = parse({"keep": {"age": "30d", "failures": "60d"}}, form=Form.NONE)
-    assert (found.keep.age, found.keep.failures) == (timedelta(days=30), timedelta(days=60))
+    found = parse({"keep": {"age": "30d", "failures": "60d", "size": "5G", "audit": "90d"}}, form=Form.NONE).keep
+    assert (found.age, found.failures, found.audit) == tuple(timedelta(days=days) for days in (30, 60, 90))
+    assert found.size == 5 * 1024**3
     assert Configuration().keep == KEEP
-    for wrong in ({"age": "soon"}, {"age": "500d"}, {"size": "1G"}):
+    for wrong in ({"age": "soon"}, {"age": "500d"}, {"unsent": "1G"}, {"size": "1K"}, {"audit": "1h"}):
         with pytest.raises(ConfigurationError, match=r"diary\.keep"):
             parse({"keep": wrong}, form=Form.NONE)
     assert settings.CONFIGURATION.keep.age == timedelta(days=90)
+
+
+def test_old_entries_of_the_audit_log_go(cast: Cast, production: Shipper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retaining, "BATCH", 2)
+    for number in range(6):
+        entry = AuditEntry.objects.create(at=NOW - timedelta(days=735 - 2 * number), action=f"did {number}")
+    left()
+    assert list(AuditEntry.objects.order_by("pk").values_list("action", flat=True)) == ["did 3", "did 4", "did 5"]
+    left(audit=timedelta(days=1))
+    assert not AuditEntry.objects.filter(pk=entry.pk).exists()
+
+
+@pytest.fixture
+def disk(
+    configured: Database, use_database: Callable[[Database], None], migrated: set[str]
+) -> Iterator[Callable[[], int]]:
+    """The bytes that the diary's tables take on the disk; what a test writes is there for all, and removed."""
+    use_database(configured)
+    if configured.name not in migrated:
+        call_command("migrate", interactive=False, verbosity=0)
+        migrated.add(configured.name)
+    yield taken
+    retaining.remove(list(Run.objects.values_list("pk", flat=True)))
+    for table in (Tally, Token, Host):
+        table.objects.all().delete()
+    room.give_back()
+
+
+def taken() -> int:
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            return room.number(cursor, "PRAGMA page_count") * room.number(cursor, "PRAGMA page_size")
+        return sum(room.number(cursor, f"SELECT pg_total_relation_size('{table}')") for table in room.TABLES)
+
+
+def test_beyond_the_size_the_oldest_routine_goes_first_what_nobody_handled_never_and_the_disk_shrinks(
+    disk: Callable[[], int],
+) -> None:
+    host = Host.objects.create(name="production", environment="production")
+    Token.objects.create(host=host, digest=sha256(TOKEN.encode()).hexdigest())
+    noise = random.Random(1)
+
+    def large(kind: Any, days: float, **changes: Any) -> dict[str, Any]:
+        lines = "\n".join(noise.randbytes(30).hex() for _ in range(600))
+        return kind(started=ago(days), output=lines, **changes)
+
+    Shipper(host).ship(
+        large(failed, 80, task="unhandled"),
+        large(failed, 79, task="retried", retry_at=ago(79)),
+        large(run, 78, task="last_good"),
+        running(started=ago(77), task="under_way"),
+        *(large(run, 70 - number, task="routine") for number in range(60)),
+    )
+    before, used = disk(), room.room_used()
+    assert 0.5 * used < before < 2 * used, "what is estimated is not far from what there is"
+    assert left(size=used // 3) == {"unhandled", "retried", "last_good", "under_way", "routine"}
+    routine = Run.objects.filter(task="routine").order_by("started").values_list("started", flat=True)
+    assert 5 < len(routine) < 30
+    assert routine[0] > datetime.fromisoformat(ago(40)), "the oldest went"
+    assert disk() < before * 0.6
+    assert room.room_used() <= used // 3
+    assert left(size=1) == {"unhandled", "last_good", "under_way", "routine"}
+    assert Run.objects.filter(task="routine").count() == 1
+    assert retain(replace(KEEP, size=1), now=NOW, tell=lambda done: None).over > 0

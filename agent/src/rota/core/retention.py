@@ -37,6 +37,10 @@ class Keep:
     size: int = GIB
     unsent: int = 4 * GIB
 
+    def __post_init__(self) -> None:
+        if self.failures < self.age:
+            raise ValueError("failures is shorter than age; what failed is worth more than what went well")
+
 
 def too_old(names: Collection[str], keep: Keep, worth: Callable[[str], Worth], now: datetime) -> Iterator[str]:
     """Which of these ids of runs are kept no longer, oldest first. Asks for the worth of none that is not old."""
@@ -74,10 +78,7 @@ def parse_keep(mapping: Mapping[str, object]) -> Keep:
 
     Raises ValueError naming the key, its value and what would be right.
     """
-    found = Keep(**read_keys(mapping, READERS))  # type: ignore[arg-type]  # READERS reads each as what Keep declares
-    if found.failures < found.age:
-        raise ValueError("failures is shorter than age; what failed is worth more than what went well")
-    return found
+    return Keep(**read_keys(mapping, READERS))  # type: ignore[arg-type]  # READERS reads each as what Keep declares
 
 
 def age(value: object) -> timedelta:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
+from datetime import timedelta
 from enum import StrEnum
 from ipaddress import ip_network
 from pathlib import Path
@@ -11,7 +12,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from rota.adapters.yaml_files import BadYaml, read_yaml
 from rota.core.errors import RotaError
-from rota.core.retention import Keep, parse_keep
+from rota.core.fields import read_keys
+from rota.core.retention import GIB, READERS, Keep, age
 from rota.core.status import Environment
 
 FOLDER = Path("/etc/rota")
@@ -67,6 +69,14 @@ class Oidc:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DiaryKeep(Keep):
+    """How long and how much the diary keeps: `size` is for all its tables, in bytes; `audit` for the audit log."""
+
+    size: int = 20 * GIB
+    audit: timedelta = timedelta(days=730)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Configuration:
     form: Form = Form.NONE
     home: Path | None = None
@@ -84,7 +94,7 @@ class Configuration:
     oidc: Oidc | None = None
     trusted_proxies: tuple[str, ...] = ()
     """Networks, and `unix` for the socket, from which the header X-Rota-Person is believed."""
-    keep: Keep = field(default_factory=Keep)
+    keep: DiaryKeep = field(default_factory=DiaryKeep)
 
 
 def load(environ: Mapping[str, str]) -> Configuration:
@@ -175,10 +185,10 @@ def parse_database(section: Mapping[str, Any]) -> Database:
     )
 
 
-def read_keep(section: Mapping[str, Any]) -> Keep:
-    refuse_unknown("diary.keep", section, {"age", "failures"})
+def read_keep(section: Mapping[str, Any]) -> DiaryKeep:
+    refuse_unknown("diary.keep", section, {"age", "failures", "size", "audit"})
     try:
-        return parse_keep(section)
+        return DiaryKeep(**read_keys(section, {**READERS, "audit": age}))  # type: ignore[arg-type]  # as in parse_keep
     except ValueError as error:
         raise ConfigurationError(f"diary.keep: {error}") from error
 

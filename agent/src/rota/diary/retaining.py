@@ -1,24 +1,28 @@
 """Retaining: old runs make room by the rules of hosts; what failed, was reviewed, or is the last good stays longer."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from itertools import chain, islice
 from uuid import UUID
 
-from django.db import connection, transaction
-from django.db.backends.utils import CursorWrapper
+from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from rota.core.retention import Keep, Worth
+from rota.diary.configuration import DiaryKeep
 from rota.diary.listing import beyond
-from rota.diary.models import Deploy, DeployStatus, Item, Outbound, Output, Quarantine, Review, Run, Status
+from rota.diary.models import AuditEntry, Deploy, DeployStatus, Item, Outbound, Output, Quarantine, Review, Run, Status
 from rota.diary.paging import Key
+from rota.diary.reviewing import OPEN
+from rota.diary.room import give_back, room_used
 from rota.diary.searching.index import index
 
 BATCH = 500
-PAGES = 1000
-"""Of SQLite's file, given back at a time: a few mebibytes, so that nobody waits long."""
+AIM = 0.95
+"""To what part of the size the diary is brought down where it is larger, so that it is not at it every night."""
 NOTABLE = (Status.FAILED, Status.LOST)
 
 
@@ -28,9 +32,12 @@ class Removed:
     deploys: int = 0
     caught: int = 0
     quarantined: int = 0
+    audited: int = 0
+    over: int = 0
+    """Bytes that it takes more than it should, with nothing left that may go."""
 
 
-def retain(keep: Keep, *, now: datetime, tell: Callable[[int], None]) -> Removed:
+def retain(keep: DiaryKeep, *, now: datetime, tell: Callable[[int], None]) -> Removed:
     """Remove what is kept no longer, the oldest first, in batches that nobody waits long for."""
     removed = Removed()
     is_last_good = cache(last_good)
@@ -46,12 +53,54 @@ def retain(keep: Keep, *, now: datetime, tell: Callable[[int], None]) -> Removed
     removed.deploys = remove_rows(old_deploys(now - keep.failures))
     removed.caught = remove_rows(Outbound.objects.filter(at__lt=now - keep.age))
     removed.quarantined = remove_rows(Quarantine.objects.filter(received__lt=now - keep.age))
+    removed.audited = remove_audited(now - keep.audit)
     give_back()
+    make_room(keep.size, removed, is_last_good, tell)
     return removed
 
 
-def old_runs(before: datetime, key: Key | None) -> list[Run]:
-    runs = Run.objects.filter(started__lt=before)
+def make_room(
+    size: int, removed: Removed, last_good: Callable[[int, str], UUID | None], tell: Callable[[int], None]
+) -> None:
+    """Remove the oldest runs that may go until the diary takes at most so many bytes.
+
+    First what is routine, then what failed and was seen to; never what nobody has handled, nor the latest good runs.
+    """
+    victims = chain.from_iterable(spare_runs(kind, last_good) for kind in (is_routine, is_seen_to))
+    while (used := room_used()) > size:
+        left = math.ceil(Run.objects.count() * (1 - size * AIM / used))
+        before = removed.runs
+        while left > 0 and (gone := list(islice(victims, min(left, BATCH)))):
+            with transaction.atomic():
+                remove(gone)
+            left -= len(gone)
+            removed.runs += len(gone)
+            tell(removed.runs)
+        if removed.runs == before:
+            removed.over = used - size
+            return
+        give_back(is_urgent=True)
+
+
+def spare_runs(kind: Callable[[Run, Worth], bool], last_good: Callable[[int, str], UUID | None]) -> Iterator[UUID]:
+    """The runs of this kind that are over, the oldest first."""
+    key: Key | None = None
+    while rows := old_runs(None, key):
+        key = Key(rows[-1].started, rows[-1].pk)
+        yield from (run.pk for run in rows if run.status != Status.RUNNING and kind(run, worth_of(run, last_good)))
+
+
+def is_routine(run: Run, worth: Worth) -> bool:
+    return worth is Worth.ROUTINE
+
+
+def is_seen_to(run: Run, worth: Worth) -> bool:
+    return worth is Worth.NOTABLE and run.review not in OPEN
+
+
+def old_runs(before: datetime | None, key: Key | None) -> list[Run]:
+    """Some runs behind this key, the oldest first; all of them, or those that began before."""
+    runs = Run.objects.filter(started__lt=before) if before else Run.objects.all()
     if key:
         runs = runs.filter(beyond(key, newest_first=False))
     # Each with whether somebody has said something of it.
@@ -95,30 +144,21 @@ def old_deploys(before: datetime) -> "QuerySet[Deploy]":
     return Deploy.objects.filter(Exists(later), started__lt=before)
 
 
+def remove_audited(before: datetime) -> int:
+    """Remove entries of the audit log from before: they are numbered as they came."""
+    removed = 0
+    while batch := AuditEntry.objects.order_by("pk").values_list("pk", "at")[:BATCH]:
+        old = [key for key, at in batch if at < before]
+        AuditEntry.objects.filter(pk__in=old).delete()
+        removed += len(old)
+        if len(old) < len(batch):
+            break
+    return removed
+
+
 def remove_rows(rows: "QuerySet[Deploy] | QuerySet[Outbound] | QuerySet[Quarantine]") -> int:
     removed = 0
     while batch := list(rows.values_list("pk", flat=True)[:BATCH]):
         rows.model._default_manager.filter(pk__in=batch).delete()
         removed += len(batch)
     return removed
-
-
-def give_back() -> None:
-    """Give room back to the disk, where the database does not by itself: SQLite, a few pages at a time."""
-    if connection.vendor != "sqlite":
-        return
-    with connection.cursor() as cursor:
-        # What the index has of runs that are gone goes when parts of it are merged.
-        cursor.execute("INSERT INTO diary_fts (diary_fts, rank) VALUES ('merge', %s)", [PAGES])
-        free = free_pages(cursor)
-        while free:
-            cursor.execute(f"PRAGMA incremental_vacuum({PAGES})")
-            cursor.fetchall()
-            before, free = free, free_pages(cursor)
-            if free >= before:
-                return  # a file from before there was retention: it gives nothing back until VACUUM rewrites it
-
-
-def free_pages(cursor: "CursorWrapper") -> int:
-    cursor.execute("PRAGMA freelist_count")
-    return int(cursor.fetchone()[0])

@@ -5,6 +5,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from rota.adapters.progress import Progress
+from rota.core.quantities import show_size
 from rota.diary import tallies
 from rota.diary.models import Run
 from rota.diary.retaining import retain
@@ -21,5 +22,10 @@ class Command(BaseCommand):
         progress.end()
         self.stdout.write(
             f"removed: {removed.runs:,} runs, {removed.deploys:,} deploys, {removed.caught:,} things that were caught, "
-            f"{removed.quarantined:,} records that were not understood"
+            f"{removed.quarantined:,} records that were not understood, {removed.audited:,} entries of the audit log"
         )
+        if removed.over:
+            self.stderr.write(
+                f"the diary takes {show_size(removed.over)} more than its size; what is left are failures that nobody "
+                "has handled, and the latest good runs: review them, or raise the size (keep: size)"
+            )
