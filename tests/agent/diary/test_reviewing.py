@@ -141,13 +141,14 @@ def test_what_was_said_is_carried_to_the_next_run_with_the_same_failure(
     "later",
     [
         {"reason": "timeout"},
+        {"reason": "exit 4", "exit_code": 4},
         {"output": "something else entirely\n"},
         {"task": "other_task"},
         {"status": "lost", "reason": "exit 3"},
     ],
     ids=lambda later: ", ".join(later),
 )
-def test_nothing_is_carried_to_another_failure(cast: Cast, production: Shipper, later: dict[str, str]) -> None:
+def test_nothing_is_carried_to_another_failure(cast: Cast, production: Shipper, later: dict[str, object]) -> None:
     (first,) = ship(production, failed(started=at(1)))
     say(cast, first, "ongoing", summary="On it.")
     (second,) = ship(production, failed(started=at(2), **later))

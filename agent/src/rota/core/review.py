@@ -56,12 +56,13 @@ def parse_handled(run: str, said: Mapping[str, object] | None) -> Handled | None
 def failure_of(record: RunRecord) -> str:
     """The same for two runs with which the same is wrong; empty where nothing is.
 
-    What is wrong are the reason, what was unexpected, and the last line of the output, without the numbers, times, ids
-    and paths that differ by nature.
+    What is wrong are the exit code or signal, the reason, what was unexpected, and the last line of the output, the
+    latter three without the numbers, times, ids and paths that differ by nature.
     """
     if record.status not in (Status.FAILED, Status.LOST) and not record.unexpected:
         return ""
     last = next((line for line in reversed(record.output[-LONGEST_LINE:].splitlines()) if line.strip()), "")
     parts = [record.status.value, record.reason, *record.unexpected, last]
-    said = "\0".join(re.sub(r"\d+", "0", normalise(part)) for part in parts)
+    words = [re.sub(r"\d+", "0", normalise(part)) for part in parts]
+    said = "\0".join([str(record.exit_code), str(record.signal), *words])
     return sha256(said.encode()).hexdigest()[:32]
