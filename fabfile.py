@@ -432,6 +432,15 @@ def docs(context: Context) -> None:
 
 
 @task
+def words(context: Context) -> None:
+    """Bring the diary's translations up to date; list gaps."""
+    from provision import words as catalogues
+
+    with sentences():
+        leave(catalogues.update(ROOT))
+
+
+@task
 def lock(context: Context) -> None:
     """Resolve dependencies anew and write requirements/."""
     from provision import checks
@@ -590,7 +599,7 @@ namespace = Collection(
     provision, deploy, rollback, releases, verify,
     status, runs, logs, start, plan, pause, resume, rules, journal, shell,
     restore_db_from_backup, restore_staging,
-    demo, test, lint, docs, lock,
+    demo, test, lint, docs, words, lock,
     auto_dash_names=False,
 )  # fmt: skip
 namespace.add_collection(Collection("lab", up, down, reset, lab_status, cut, heal, clock))

@@ -12,12 +12,20 @@ from typing import Protocol
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext, ngettext_lazy
+
+from rota.diary.templatetags.diary import number
 
 WEEKS = 53
 CELL, GAP, LEFT, TOP = 12, 2, 30, 16
 WIDTH, HEIGHT, MARGIN = 720, 150, 72
 WORST_FIRST = ("failed", "lost", "skipped", "succeeded")
+AMOUNTS = {
+    "failed": ngettext_lazy("%(shown)s failed", "%(shown)s failed", "runs"),
+    "lost": ngettext_lazy("%(shown)s lost", "%(shown)s lost", "runs"),
+    "skipped": ngettext_lazy("%(shown)s skipped", "%(shown)s skipped", "runs"),
+    "succeeded": ngettext_lazy("%(shown)s succeeded", "%(shown)s succeeded", "runs"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,7 @@ class Day:
 
     @property
     def title(self) -> str:
-        said = ", ".join(f"{self.runs[status]} {gettext(status)}" for status in WORST_FIRST if self.runs.get(status))
+        said = amounts(self.runs, WORST_FIRST)
         return f"{self.day:%Y-%m-%d}: {said or gettext('no slot')}"
 
 
@@ -139,13 +147,13 @@ def over_time(points: Sequence[Point], *, shown: Shown, label: str) -> SafeStrin
         return MARGIN + (point.at - first).total_seconds() / span * (WIDTH - MARGIN - 8), height_of(point.value, top)
 
     marks = format_html_join("\n", "{}", ((dot(point, *place(point), shown(point.value)),) for point in points))
-    lines = [(ordinary.median, "median"), (ordinary.p95, "p95")] if ordinary else []
+    lines = [(ordinary.median, "median", gettext("median")), (ordinary.p95, "p95", gettext("p95"))] if ordinary else []
     return format_html(
         '<svg class="over-time" viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">\n{}\n{}\n'
         '<text x="0" y="12">{}</text><text x="0" y="{}">{}</text>'
         '<text x="{}" y="{}">{}</text><text class="end" x="{}" y="{}">{}</text>\n</svg>',
         WIDTH, HEIGHT, WIDTH, HEIGHT, label,
-        format_html_join("\n", "{}", ((level(value, top, word),) for value, word in lines)), marks,
+        format_html_join("\n", "{}", ((level(value, top, *names),) for value, *names in lines)), marks,
         shown(top), HEIGHT - 18, shown(0.0),
         MARGIN, HEIGHT - 2, first.date(), WIDTH - 8, HEIGHT - 2, last.date(),
     )  # fmt: skip
@@ -155,11 +163,11 @@ def height_of(value: float, top: float) -> float:
     return HEIGHT - 20 - value / top * (HEIGHT - 32)
 
 
-def level(value: float, top: float, word: str) -> SafeString:
+def level(value: float, top: float, name: str, word: str) -> SafeString:
     y = f"{height_of(value, top):.1f}"
     return format_html(
         '<path class="{}" d="M{} {}H{}"/><text class="end {}" x="{}" y="{}">{}</text>',
-        word, MARGIN, y, WIDTH - 8, word, WIDTH - 8, f"{float(y) - 3:.1f}", word,
+        name, MARGIN, y, WIDTH - 8, name, WIDTH - 8, f"{float(y) - 3:.1f}", word,
     )  # fmt: skip
 
 
@@ -179,9 +187,14 @@ def summary_of(days: Iterable[Day]) -> str:
     for day in days:
         for status, runs in day.runs.items():
             totals[status] = totals.get(status, 0) + runs
-    said = [f"{totals[status]:,} {gettext(status)}" for status in reversed(WORST_FIRST) if totals.get(status)]
     runs = sum(totals.values())
     return ngettext("%(runs)s run: %(said)s", "%(runs)s runs: %(said)s", runs) % {
-        "runs": f"{runs:,}",
-        "said": ", ".join(said) or "0",
+        "runs": number(runs),
+        "said": amounts(totals, reversed(WORST_FIRST)) or "0",
     }
+
+
+def amounts(runs: Mapping[str, int], statuses: Iterable[str]) -> str:
+    """How many runs ended so, in words; those that there are none of left out."""
+    amounts = ((status, runs[status]) for status in statuses if runs.get(status))
+    return ", ".join(AMOUNTS[status] % {"runs": runs, "shown": number(runs)} for status, runs in amounts)

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from django.db.models import Sum
 from django.urls import reverse
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from rota.diary import charts
 from rota.diary.models import Host, Run, Status, Tally
@@ -102,6 +102,6 @@ def point(run: Run, value: float) -> charts.Point:
 
 def chart_of(name: str, points: list[charts.Point], shown: charts.Shown) -> Chart:
     usual = charts.usual([each.value for each in points if each.is_good])
-    label = gettext("%(name)s of the latest %(runs)d runs") % {"name": name, "runs": len(points)}
-    drawn = charts.over_time(points, shown=shown, label=label)
+    label = ngettext("%(name)s of the latest %(runs)d run", "%(name)s of the latest %(runs)d runs", len(points))
+    drawn = charts.over_time(points, shown=shown, label=label % {"name": name, "runs": len(points)})
     return Chart(name, shown(usual.median) if usual else "", shown(usual.p95) if usual else "", drawn)

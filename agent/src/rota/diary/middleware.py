@@ -57,7 +57,7 @@ def suit_reader(get_response: Respond) -> Respond:
         with translation.override(language), timezone.override(zone_of(person)):
             response = get_response(request)
         response.headers.setdefault("Content-Language", language)
-        if person is None:
+        if not (person and person.language):
             patch_vary_headers(response, ["Accept-Language"])
         return response
 

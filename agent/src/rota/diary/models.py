@@ -9,6 +9,9 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from rota.diary.phrases import in_words
 
 
 class Environment(models.TextChoices):
@@ -35,47 +38,47 @@ class Trigger(models.TextChoices):
 
 
 class Action(models.TextChoices):
-    RUN = "run", _("run")
-    PAUSE = "pause", _("pause")
-    RESUME = "resume", _("resume")
+    RUN = "run", pgettext_lazy("request", "run")
+    PAUSE = "pause", pgettext_lazy("request", "pause")
+    RESUME = "resume", pgettext_lazy("request", "resume")
 
 
 class RequestState(models.TextChoices):
-    WAITING = "waiting", _("waiting")
-    FETCHED = "fetched", _("fetched")
-    DONE = "done", _("done")
-    REFUSED = "refused", _("refused")
-    EXPIRED = "expired", _("expired")
+    WAITING = "waiting", pgettext_lazy("request", "waiting")
+    FETCHED = "fetched", pgettext_lazy("request", "fetched")
+    DONE = "done", pgettext_lazy("request", "done")
+    REFUSED = "refused", pgettext_lazy("request", "refused")
+    EXPIRED = "expired", pgettext_lazy("request", "expired")
 
 
 class ReviewState(models.TextChoices):
-    NONE = "", _("none")
-    NEEDS_ANALYSIS = "needs_analysis", _("needs analysis")
-    ONGOING = "ongoing", _("ongoing")
-    DONE = "done", _("done")
+    NONE = "", pgettext_lazy("review", "none")
+    NEEDS_ANALYSIS = "needs_analysis", pgettext_lazy("review", "needs analysis")
+    ONGOING = "ongoing", pgettext_lazy("review", "ongoing")
+    DONE = "done", pgettext_lazy("review", "done")
 
 
 class Assessment(models.TextChoices):
     """What somebody found a run to be."""
 
-    NONE = "", _("none yet")
-    OK = "ok", _("ok")
-    NOT_OK = "not_ok", _("not ok")
-    ISSUE = "issue", _("known issue")
-    OTHER = "other", _("other")
-    OBSOLETE = "obsolete", _("obsolete")
+    NONE = "", pgettext_lazy("assessment", "none yet")
+    OK = "ok", pgettext_lazy("assessment", "ok")
+    NOT_OK = "not_ok", pgettext_lazy("assessment", "not ok")
+    ISSUE = "issue", pgettext_lazy("assessment", "known issue")
+    OTHER = "other", pgettext_lazy("assessment", "other")
+    OBSOLETE = "obsolete", pgettext_lazy("assessment", "obsolete")
 
 
 class DeployAction(models.TextChoices):
-    DEPLOY = "deploy", _("deploy")
-    ROLLBACK = "rollback", _("rollback")
-    RETURN = "return", _("return")
+    DEPLOY = "deploy", pgettext_lazy("deploy", "deploy")
+    ROLLBACK = "rollback", pgettext_lazy("deploy", "rollback")
+    RETURN = "return", pgettext_lazy("deploy", "return")
 
 
 class DeployStatus(models.TextChoices):
-    SUCCEEDED = "succeeded", _("succeeded")
-    FAILED = "failed", _("failed")
-    RETURNED = "returned", _("returned")
+    SUCCEEDED = "succeeded", pgettext_lazy("deploy", "succeeded")
+    FAILED = "failed", pgettext_lazy("deploy", "failed")
+    RETURNED = "returned", pgettext_lazy("deploy", "returned")
 
 
 class Role(models.TextChoices):
@@ -243,7 +246,7 @@ class Run(models.Model):
     @property
     def doubts(self) -> str:
         """What is suspicious about a success, in a line."""
-        return "; ".join(self.unexpected)
+        return "; ".join(map(in_words, self.unexpected))
 
 
 class Output(models.Model):

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.db import transaction
+from django.utils.translation import gettext
 
 from rota.core.errors import RotaError
 from rota.diary import audit
@@ -85,7 +86,9 @@ def keep_an_administrator(person: Person) -> None:
     """Wait for whoever changes administrators at this moment; refuse to go on without another than this person."""
     administrators = Person.objects.select_for_update().filter(role=Role.ADMINISTRATOR, is_active=True)
     if {each.pk for each in administrators.order_by("pk")} == {person.pk}:
-        raise LastAdministrator(f"{person} is the only one; make another person an administrator first")
+        raise LastAdministrator(
+            gettext("%(person)s is the only one; make another person an administrator first") % {"person": person}
+        )
 
 
 def is_configured(person: Person) -> bool:

@@ -155,15 +155,8 @@ USE_TZ = True
 TIME_ZONE = CONFIGURATION.time_zone
 USE_I18N = True
 LANGUAGE_CODE = "en"
-# Each calls itself as its own people do; those whose catalogue is there are offered.
-LANGUAGES = [
-    ("en", "English"),
-    *(
-        (code, name)
-        for code, name in (("de", "Deutsch"), ("fr", "Français"), ("ru", "Русский"))
-        if (HERE / "locale" / code / "LC_MESSAGES" / "django.mo").is_file()
-    ),
-]
+# Each calls itself as its own people do.
+LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("fr", "Français"), ("ru", "Русский")]
 
 STATIC_URL = "/static/"
 STORAGES = {

@@ -6,6 +6,7 @@ from typing import Any, Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.utils import translation
 
 from rota.diary.models import Person
 from rota.diary.tokens import person_of
@@ -38,14 +39,16 @@ def for_readers(view: View[Arguments]) -> View[Arguments]:
     @login_not_required
     @wraps(view)
     def guarded(request: HttpRequest, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> HttpResponseBase:
-        if reader(request) is None:
+        person = reader(request)
+        if person is None:
             return HttpResponse(
                 "This address wants one of your tokens.\n",
                 status=401,
                 content_type="text/plain; charset=utf-8",
                 headers={"WWW-Authenticate": CHALLENGE},
             )
-        return view(request, *args, **kwargs)
+        with translation.override(person.language or translation.get_language()):
+            return view(request, *args, **kwargs)
 
     return guarded
 

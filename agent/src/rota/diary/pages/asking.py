@@ -8,6 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST, require_safe
 
 from rota.core.errors import RotaError
@@ -123,5 +124,5 @@ def read_until(text: str) -> datetime | None:
     except ValueError:
         moment = None
     if moment is None:
-        raise NotAskable(f"{text!r} is no time like 2026-12-01 08:00")
+        raise NotAskable(gettext("“%(text)s” is no time like 2026-12-01 08:00") % {"text": text})
     return moment if moment.tzinfo else timezone.make_aware(moment)

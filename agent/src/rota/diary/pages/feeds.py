@@ -3,13 +3,14 @@
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.feedgenerator import Atom1Feed
-from django.utils.translation import gettext
+from django.utils.translation import get_language, gettext
 from django.views.decorators.http import require_safe
 
 from rota.diary.api.access import for_readers
 from rota.diary.filters import BadFilter, RunFilter, read_filter
 from rota.diary.measurements import measure
 from rota.diary.models import Run, Status
+from rota.diary.phrases import in_words
 
 NEWEST = 50
 FOLLOWED = (Status.FAILED, Status.LOST)
@@ -30,14 +31,14 @@ def failures(request: HttpRequest) -> HttpResponse:
         link=here,
         description=None,
         feed_url=request.build_absolute_uri(),
-        language=request.LANGUAGE_CODE if hasattr(request, "LANGUAGE_CODE") else "en",
+        language=get_language(),
     )
     for run in runs.order_by("-started", "-id")[:NEWEST]:
         address = request.build_absolute_uri(reverse("run", args=[run.pk]))
         feed.add_item(
-            title=f"{run.task} {run.get_status_display()}, {run.host}: {run.reason}",
+            title=f"{run.task} {run.get_status_display()}, {run.host}: {in_words(run.reason)}",
             link=address,
-            description=run.reason,
+            description=in_words(run.reason),
             unique_id=f"urn:uuid:{run.pk}",
             pubdate=run.started,
             updateddate=run.ended or run.started,

@@ -98,6 +98,6 @@ def refuse(request: HttpRequest, problem: object, who: str, *, status: int) -> H
     """Say why nobody was let in, and write it down where the provider has named somebody."""
     if who:
         audit.note(None, "login refused", who, {"by": "single sign-on", "reason": str(problem)[:300]})
-    response = render(request, "diary/login_refused.html", {"problem": problem}, status=status)
+    response = render(request, "diary/login_refused.html", {"problem": str(problem)}, status=status)
     response.delete_cookie(settings.OIDC_COOKIE_NAME, samesite="Lax")
     return response

@@ -1,19 +1,24 @@
 """How moments, lengths of time, statuses and what hosts say are written on every page."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from urllib.parse import urlencode
 
 from django import template
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 
 from rota.diary.models import Run
 from rota.diary.output import render_text
+from rota.diary.phrases import in_words, schedule_in_words
 
 register = template.Library()
+register.filter("in_words", in_words)
+register.filter("schedule_in_words", schedule_in_words)
 
 
 @register.filter
@@ -73,13 +78,14 @@ def duration(seconds: float | None) -> str:
 @register.filter
 def number(value: float) -> str:
     """A count as people write it: no needless decimals, thousands apart."""
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.3f}".rstrip("0")
+    shown = f"{value:.0f}" if value == int(value) else f"{value:.3f}".rstrip("0")
+    return number_format(Decimal(shown), force_grouping=True)
 
 
 @register.filter
 def percentage(share: float) -> str:
     """A share, cut and never rounded up: 99.9% is not all."""
-    return f"{int(share * 1000) / 10:g}%"
+    return gettext("%(share)s%%") % {"share": number_format(f"{int(share * 1000) / 10:g}")}
 
 
 @register.filter
@@ -128,6 +134,13 @@ def written(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+@register.filter
+def detail(value: object) -> str:
+    """What the audit log says besides."""
+    said = value if isinstance(value, list) else [value]
+    return ", ".join(in_words(each) if isinstance(each, str) else written(each) for each in said)
+
+
 @register.simple_tag
 def tag(word: str) -> SafeString:
     """A tag, leading to all runs that bear it."""
@@ -160,7 +173,7 @@ def roughly(seconds: float) -> str:
 def length(seconds: float, *, whole: bool = False) -> str:
     """Seconds as one or two units: 0.25 s, 12 s, 3 min 20 s, 2 h 5 min, 4 d 3 h."""
     if seconds < 10 and not whole:
-        return pgettext("seconds", "%s s") % f"{seconds:.2f}"
+        return pgettext("seconds", "%s s") % number_format(seconds, decimal_pos=2)
     total = max(0, round(seconds))
     if total < 60:
         return pgettext("seconds", "%s s") % total
