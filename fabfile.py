@@ -433,7 +433,7 @@ def docs(context: Context) -> None:
 
 @task
 def words(context: Context) -> None:
-    """Bring the diary's translations up to date; list gaps."""
+    """Update the diary's translations; list the gaps."""
     from provision import words as catalogues
 
     with sentences():

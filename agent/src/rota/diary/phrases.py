@@ -14,6 +14,7 @@ REASONS = (
     _("systemd does not say why"), _("systemd gives no reason"), _("it booted %(moment)s"),
     _("it was booting until %(moment)s"), _("its timer was stopped until %(moment)s"), _("since %(moment)s"),
     _("the clock was set forward by %(length)s"), _("%(amount)s slots from %(first)s to %(last)s"),
+    _("until %(moment)s by %(who)s"), _("until resumed by %(who)s"),
     _("%(name)s was not reported; expected %(bound)s"), _("%(name)s is %(value)s; expected %(bound)s"),
 )  # fmt: skip
 ENVIRONMENTS = (_("development"), _("staging"), _("production"), _("backup"))
@@ -39,7 +40,8 @@ AUDIT = (
     _("person"), _("host"), _("run"), _("hostrequest"), _("by"), _("role"), _("from"), _("to"), _("token"),
     _("sessions"), _("password"), _("set"), _("changed"), _("state"), _("runs"), _("values"), _("dry run"),
     _("query"), _("is_shared"), _("single sign-on"), _("proxy"), _("invitation"), _("configuration"), _("name"),
-    _("language"), _("time_zone"),
+    _("language"), _("time_zone"), _("viewer"), _("reviewer"), _("operator"), _("administrator"),
+    _("needs_analysis"), _("ongoing"), _("done"),
 )  # fmt: skip
 SCHEDULE = (
     _("by hand"), _("when the last success is %(length)s old"), _("when something is in %(folders)s"),
@@ -49,10 +51,11 @@ SCHEDULE = (
     _("on the %(days)s day of each month"), _("on the %(days)s day of %(months)s"),
     _("on the %(days)s of each month"), _("on the %(days)s of %(months)s"),
     _("%(often)s from %(first)s to %(last)s"), _("every day"), _("every hour"), _("every minute"), _("every second"),
-    _("every %(number)s hours"), _("every %(number)s minutes"), _("every %(number)s seconds"),
-    _("%(number)s minutes past"), _("every %(day)s"), _("%(first)s to %(last)s"), _("%(some)s and %(last)s"),
-    _("last"), _("%(day)s last"), _("Monday"), _("Tuesday"), _("Wednesday"), _("Thursday"), _("Friday"),
-    _("Saturday"), _("Sunday"), _("January"), _("February"), _("March"), _("April"), _("May"), _("June"), _("July"),
+    _("every %(number)s days"), _("every %(number)s hours"), _("every %(number)s minutes"),
+    _("every %(number)s seconds"), _("%(number)s minutes past"), _("every %(day)s"),
+    _("%(first)s to %(last)s"), _("%(some)s and %(last)s"), _("last"), _("%(day)s last"),
+    _("Monday"), _("Tuesday"), _("Wednesday"), _("Thursday"), _("Friday"), _("Saturday"), _("Sunday"),
+    _("January"), _("February"), _("March"), _("April"), _("May"), _("June"), _("July"),
     _("August"), _("September"), _("October"), _("November"), _("December"),
 )  # fmt: skip
 PIECES = re.compile(r": |; |, ")

@@ -28,7 +28,7 @@ def definition(task: MadeTask) -> Definition:
     every, first = timedelta(minutes=task.every), timedelta(minutes=task.at)
     return Definition(
         description=task.name.replace("_", " ").capitalize(),
-        words=f"every {span(every)}",
+        words=f"every {span(every).removeprefix('1 ')}",
         pack=task.pack,
         is_asked=True,
         has_dry_run=False,
