@@ -110,7 +110,10 @@ def scheduled(text: str, language: str) -> str:
 def one_schedule(text: str) -> str:
     match = ZONE.fullmatch(text)
     words, zone = match.groups() if match else (text, "")
-    return f"{LENGTH.sub(length, ORDINAL.sub(ordinal, said(words, PLANNED)))} {zone}".strip()
+    shown = said(words, PLANNED)
+    if shown == words:
+        return text
+    return f"{LENGTH.sub(length, ORDINAL.sub(ordinal, shown))} {zone}".strip()
 
 
 def said(text: str, patterns: Patterns, depth: int = DEEPEST) -> str:
