@@ -441,6 +441,14 @@ def words(context: Context) -> None:
 
 
 @task
+def pictures(context: Context) -> None:
+    """Take the pictures in docs/ anew, in a browser."""
+    from provision import checks
+
+    leave(checks.take_pictures(ROOT))
+
+
+@task
 def lock(context: Context) -> None:
     """Resolve dependencies anew and write requirements/."""
     from provision import checks
@@ -599,7 +607,7 @@ namespace = Collection(
     provision, deploy, rollback, releases, verify,
     status, runs, logs, start, plan, pause, resume, rules, journal, shell,
     restore_db_from_backup, restore_staging,
-    demo, test, lint, docs, words, lock,
+    demo, test, lint, docs, pictures, words, lock,
     auto_dash_names=False,
 )  # fmt: skip
 namespace.add_collection(Collection("lab", up, down, reset, lab_status, cut, heal, clock))

@@ -96,6 +96,12 @@ def run_tests(root: Path, only: str = "", words: str = "") -> int:
     return 0
 
 
+def take_pictures(root: Path) -> int:
+    """Walk through the diary and put its pictures where docs/ shows them."""
+    walk = ["pytest", "-q", "-m", "browser", "tests/browser/test_ten_minutes.py"]
+    return run("pictures", ["env", f"ROTA_PICTURES={root}/docs/images", *walk], root)
+
+
 def lock(root: Path) -> int:
     """Resolve every lock file anew; the newest versions that the declared ranges admit."""
     for name in LOCK_ORDER:

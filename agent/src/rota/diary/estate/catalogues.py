@@ -10,7 +10,7 @@ from rota.diary.estate.tasks import TASKS, MadeTask
 
 
 def catalogue_record(host: str, *, now: datetime) -> CatalogueRecord:
-    """All tasks that run on this host; nobody answers there, so nothing can be asked of it."""
+    """All tasks that run on this host; nobody answers there, so what is asked of it expires."""
     morning = now.replace(hour=0, minute=0, second=0, microsecond=0)
     return CatalogueRecord(
         id=identifier(morning, host, "catalogue"),
@@ -18,7 +18,7 @@ def catalogue_record(host: str, *, now: datetime) -> CatalogueRecord:
         environment=Environment(host),
         at=morning,
         release=release_at(morning),
-        is_asking=False,
+        is_asking=host != "backup",
         tasks={task.name: definition(task) for task in TASKS if host in task.hosts},
         pauses={},
     )
