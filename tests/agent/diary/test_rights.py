@@ -41,6 +41,7 @@ RIGHTS = {
     "save_search": Right(post=Role.VIEWER),
     "remove_search": Right(post=Role.VIEWER),
     "output_text": READ,
+    "difference": READ,
     "live": READ,
     "tasks": READ,
     "task": READ,

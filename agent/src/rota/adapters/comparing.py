@@ -17,12 +17,20 @@ class CannotCompare(RotaError):
     """The outputs cannot be compared."""
 
 
+class TookTooLong(CannotCompare):
+    """The outputs could not be compared in time."""
+
+
 def diff_command(before: Path, after: Path) -> list[str]:
     return ["diff", "--text", "--speed-large-files", "--", str(before), str(after)]
 
 
-def find_hunks(before: Sequence[str], after: Sequence[str]) -> tuple[Hunk, ...]:
-    """Where the two differ. The lines must hold no line break. Raises CannotCompare."""
+def find_hunks(before: Sequence[str], after: Sequence[str], *, seconds: float | None = None) -> tuple[Hunk, ...]:
+    """Where the two differ. The lines must hold no line break.
+
+    Lines of which most have moved take seconds; `seconds` is the most that it may take. Raises CannotCompare, and
+    TookTooLong.
+    """
     if before == after:
         return ()
     with tempfile.TemporaryDirectory(prefix="rota-diff-") as folder:
@@ -30,9 +38,11 @@ def find_hunks(before: Sequence[str], after: Sequence[str]) -> tuple[Hunk, ...]:
         for path, lines in zip(paths, (before, after), strict=True):
             path.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
         try:
-            answer = subprocess.run(diff_command(*paths), capture_output=True, check=False)
+            answer = subprocess.run(diff_command(*paths), capture_output=True, check=False, timeout=seconds)
         except FileNotFoundError as error:
             raise CannotCompare("diff is not installed (package diffutils)") from error
+        except subprocess.TimeoutExpired as error:
+            raise TookTooLong(f"diff was ended after {seconds:g} s") from error
     if answer.returncode not in (0, 1):
         raise CannotCompare(answer.stderr.decode(errors="replace").strip())
     return tuple(read_hunks(answer.stdout.decode(errors="replace")))

@@ -59,8 +59,22 @@ class Comparison:
         return ", ".join([*(str(change) for change in self.changes), *lines]) or "nothing but times, ids and the like"
 
 
+@dataclass(frozen=True)
+class Block:
+    """Hunks that are shown together, and which lines of each output they and the lines around them are."""
+
+    hunks: Sequence[Hunk]
+    before: range
+    after: range
+
+
 def find_changes(run: RunRecord, other: RunRecord) -> tuple[Change, ...]:
     """In what a run differs from the other one, its output aside."""
+    return (*find_facts(run, other), *count_changes(run.counts, other.counts), *item_changes(run, other))
+
+
+def find_facts(run: RunRecord, other: RunRecord) -> list[Change]:
+    """In what its result and its circumstances differ."""
     pairs = [
         ("result", outcome(other), outcome(run)),
         ("parameters", shown_parameters(other), shown_parameters(run)),
@@ -72,8 +86,7 @@ def find_changes(run: RunRecord, other: RunRecord) -> tuple[Change, ...]:
         pairs.append(("duration", show_duration(other.duration), show_duration(run.duration)))
     if differ_much(other.memory_peak, run.memory_peak, LEAST_BYTES):
         pairs.append(("peak memory", show_size(other.memory_peak or 0), show_size(run.memory_peak or 0)))
-    changes = [Change(*pair) for pair in pairs if pair[1] != pair[2]]
-    return (*changes, *count_changes(run.counts, other.counts), *item_changes(run, other))
+    return [Change(*pair) for pair in pairs if pair[1] != pair[2]]
 
 
 def outcome(run: RunRecord) -> str:
@@ -108,15 +121,20 @@ def shown_count(value: float | None) -> str:
     return "" if value is None else f"{value:.15g}"
 
 
-def item_changes(run: RunRecord, other: RunRecord) -> Iterator[Change]:
-    """One line for the items of each pair of outcomes: `a, b: written → failed`, `c: none → written`."""
+def find_items(run: RunRecord, other: RunRecord) -> Iterator[Change]:
+    """Each item that came to another outcome, or that only one of the two has."""
     after = {item.name: item.outcome for item in run.items}
     before = {item.name: item.outcome for item in other.items}
-    moved: dict[tuple[str, str], list[str]] = {}
     for name in [*after, *(name for name in before if name not in after)]:
-        was, now = before.get(name, ""), after.get(name, "")
-        if was != now:
-            moved.setdefault((was, now), []).append(name)
+        if before.get(name, "") != after.get(name, ""):
+            yield Change(name, before.get(name, ""), after.get(name, ""))
+
+
+def item_changes(run: RunRecord, other: RunRecord) -> Iterator[Change]:
+    """One line for the items of each pair of outcomes: `a, b: written → failed`, `c: none → written`."""
+    moved: dict[tuple[str, str], list[str]] = {}
+    for item in find_items(run, other):
+        moved.setdefault((item.before, item.after), []).append(item.what)
     for (was, now), names in moved.items():
         yield Change(f"{named(names)}:", was, now)
 
@@ -131,20 +149,26 @@ def unified(comparison: Comparison, names: tuple[str, str], context: int = CONTE
         return
     yield f"--- {names[0]}"
     yield f"+++ {names[1]}"
+    for block in blocks(comparison, context):
+        yield f"@@ -{spanned(block.before)} +{spanned(block.after)} @@"
+        at = block.after.start
+        for hunk in block.hunks:
+            yield from (f" {line}" for line in comparison.after[at : hunk.after.start])
+            yield from (f"-{comparison.before[number]}" for number in hunk.before)
+            yield from (f"+{comparison.after[number]}" for number in hunk.after)
+            at = hunk.after.stop
+        yield from (f" {line}" for line in comparison.after[at : block.after.stop])
+
+
+def blocks(comparison: Comparison, context: int = CONTEXT) -> Iterator[Block]:
+    """What differs, with at most so many lines around it."""
     for group in grouped(comparison.hunks, context):
         first, last = group[0], group[-1]
         lead = min(context, first.after.start, first.before.start)
         trail = min(context, len(comparison.after) - last.after.stop, len(comparison.before) - last.before.stop)
         before = range(first.before.start - lead, last.before.stop + trail)
         after = range(first.after.start - lead, last.after.stop + trail)
-        yield f"@@ -{spanned(before)} +{spanned(after)} @@"
-        at = after.start
-        for hunk in group:
-            yield from (f" {line}" for line in comparison.after[at : hunk.after.start])
-            yield from (f"-{comparison.before[number]}" for number in hunk.before)
-            yield from (f"+{comparison.after[number]}" for number in hunk.after)
-            at = hunk.after.stop
-        yield from (f" {line}" for line in comparison.after[at : after.stop])
+        yield Block(group, before, after)
 
 
 def spanned(lines: range) -> str:

@@ -229,6 +229,11 @@ class Run(models.Model):
             ),
             models.Index(fields=["host", "task", "-started", "-id"], name="run_host_task"),
             models.Index(
+                fields=["host", "task", "-started", "-id"],
+                condition=Q(status="succeeded", dry_run=False),
+                name="run_good",
+            ),
+            models.Index(
                 fields=["-started", "-id"],
                 condition=Q(review__in=["needs_analysis", "ongoing"]),
                 name="run_open",

@@ -61,7 +61,7 @@ def split_lines(text: str) -> list[str]:
     lines = text.split("\n")
     if lines and not lines[-1]:
         lines.pop()
-    return [overwritten(line) for line in lines]
+    return [overwritten(line) for line in lines] if "\r" in text else lines
 
 
 def overwritten(line: str) -> str:

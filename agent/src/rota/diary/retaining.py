@@ -13,6 +13,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from rota.core.retention import Keep, Worth
 from rota.diary.configuration import DiaryKeep
+from rota.diary.comparing import good_runs
 from rota.diary.listing import beyond
 from rota.diary.models import AuditEntry, Deploy, DeployStatus, Item, Outbound, Output, Quarantine, Review, Run, Status
 from rota.diary.paging import Key
@@ -126,8 +127,7 @@ def worth_of(run: Run, last_good: Callable[[int, str], UUID | None]) -> Worth:
 
 def last_good(host: int, task: str) -> UUID | None:
     """The run with which later ones are compared: the latest that succeeded, and not suspiciously."""
-    good = Run.objects.filter(host_id=host, task=task, status=Status.SUCCEEDED, unexpected=[], dry_run=False)
-    return good.order_by("-started", "-id").values_list("pk", flat=True).first()
+    return good_runs(host, task).values_list("pk", flat=True).first()
 
 
 def remove(runs: Sequence[UUID]) -> None:
