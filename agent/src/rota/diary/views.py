@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from rota.diary.deploying import fared, since_good
 from rota.diary.filters import host_number
 from rota.diary.listing import listed
 from rota.diary.models import Assessment, Deploy, Host, Outbound, Output, Quarantine, Run, Status, TaskDefinition, Token
@@ -71,6 +72,7 @@ def run(request: HttpRequest, identifier: UUID) -> HttpResponse:
             "following": following(found, timezone.now()),
             "again": again(request, found, timezone.now()),
             "has_task": TaskDefinition.objects.filter(host=found.host_id, task=found.task).exists(),
+            "since_good": since_good(found),
             "older": neighbour(found, older=True),
             "newer": neighbour(found, older=False),
             "items": items[:SHOWN_ITEMS],
@@ -111,14 +113,17 @@ def hosts(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def releases(request: HttpRequest) -> HttpResponse:
-    """Every deploy of every host, newest first."""
+    """Every deploy of every host, newest first, and how runs fared after it."""
     deploys = Deploy.objects.select_related("host")
     wanted = request.GET.get("host", "").replace("\0", "")
+    page = page_of(deploys.filter(host_id=host_number(wanted)) if wanted else deploys, request.GET)
+    how = fared(page.rows)
     return render(
         request,
         "diary/releases.html",
         {
-            "page": page_of(deploys.filter(host_id=host_number(wanted)) if wanted else deploys, request.GET),
+            "page": page,
+            "deploys": [(deploy, how.get(deploy.pk)) for deploy in page.rows],
             "wanted": wanted,
             "hosts": Host.objects.order_by("name").values_list("name", flat=True),
         },
