@@ -118,6 +118,13 @@ def test_lists_are_narrowed_and_paged_by_key(cast: Cast, production: Shipper, to
         seen += [each["id"] for each in told["runs"]]
         key = told["older"]
     assert seen == [str(pk) for pk in Run.objects.order_by("-started", "-id").values_list("pk", flat=True)]
+    assert len(answer(client, "/api/v1/runs?text=hello+-failed&limit=200")["runs"]) == 8
+    assert "text: A quotation mark" in answer(client, "/api/v1/runs?text=%22open", 422)["error"]
+    first = answer(client, "/api/v1/runs?text=hel*&limit=5")
+    second = answer(client, f"/api/v1/runs?text=hel*&limit=5&before={first['older']}")
+    assert [each["id"] for each in first["runs"] + second["runs"]] == seen
+    assert answer(client, f"/api/v1/runs?text=hel*&limit=5&after={second['newer']}")["runs"] == first["runs"]
+    assert "before" in answer(client, f"/api/v1/runs?before={first['older']}", 422)["error"]
     assert len(answer(client, "/api/v1/deploys")["deploys"]) == 1
     assert answer(client, "/api/v1/hosts")[0]["name"] == "production"
 
@@ -141,6 +148,14 @@ def test_failures_are_a_feed(cast: Cast, production: Shipper, token: str) -> Non
     text = feed.content.decode()
     assert text.count("<entry>") == 1
     assert "exit &lt;3&gt;" in text
+    for query, entries in (
+        ("text=hello", 2),
+        ("text=hello&status=lost", 0),
+        ("text=-other_task", 1),
+        ("status=running", 0),
+    ):
+        assert bearing(token).get(f"/failures.atom?{query}").content.decode().count("<entry>") == entries, query
+    assert bearing(token).get("/failures.atom?text=%22open").status_code == 400
 
 
 @contextmanager

@@ -117,10 +117,6 @@ class RunFilter:
             wanted &= Q(started__lt=end)
         return runs.filter(wanted)
 
-    def apply(self, runs: "QuerySet[Run]") -> "QuerySet[Run]":
-        """The same with the text, letter for letter and without an index. Raises BadFilter."""
-        return self.narrow(runs).filter(contains(self.text)) if self.text else self.narrow(runs)
-
     def address(self) -> str:
         """What stands behind the question mark for this filter."""
         query = QueryDict(mutable=True)
@@ -138,10 +134,6 @@ def condition(name: str, value: str) -> Q:
     if name == "tag":
         return Q(tags__name=plain_tag(value))
     return Q(**{name: value})
-
-
-def contains(text: str) -> Q:
-    return Q(task__icontains=text) | Q(reason__icontains=text) | Q(output__text__icontains=text)
 
 
 def plain_tag(text: str) -> str:

@@ -95,6 +95,10 @@ class Listing:
         else:
             yield from by_time(self.wanted.narrow(rows), place, newest_first=newest_first)
 
+    def is_place(self, text: str) -> bool:
+        """Whether this is a place in this list, when that is in order of time."""
+        return is_key(text) if self.is_searched() else parse_key(text) is not None
+
     def is_searched(self) -> bool:
         facts = {name for name, _ in self.wanted.facts()}
         if not self.query.terms and (not facts or facts in INDEXED):
@@ -123,9 +127,13 @@ class Listing:
     def _span(self, place: str, *, newest_first: bool) -> Span:
         begin, end = self.wanted.begin, self.wanted.end
         low, high = first_key(begin) if begin else LOWEST, first_key(end) if end else HIGHEST
-        if place.isdecimal() and len(place) < 20:
+        if is_key(place):
             low, high = (low, min(high, int(place))) if newest_first else (max(low, int(place) + 1), high)
         return Span(low, max(low, high))
+
+
+def is_key(place: str) -> bool:
+    return place.isascii() and place.isdecimal() and len(place) < 20
 
 
 def by_time(rows: "QuerySet[Run]", place: str, *, newest_first: bool) -> Iterator[Run]:
@@ -201,13 +209,9 @@ class ListedPage:
 def page_of_runs(listing: Listing, rows: "QuerySet[Run]", query: QueryDict) -> ListedPage:
     """The page that an address asks for: `before` or `after` names the place beyond which to look, in time."""
     onwards, back = ("after", "before") if listing.sort == "oldest" else ("before", "after")
-    if place := query.get(back, ""):
-        found = list(islice(listing.runs(rows, place, backwards=True), PAGE + 1))
-        shown, has_earlier, has_later = found[:PAGE][::-1], len(found) > PAGE, True
-    else:
-        place = query.get(onwards, "")
-        found = list(islice(listing.runs(rows, place), PAGE + 1))
-        shown, has_earlier, has_later = found[:PAGE], bool(place), len(found) > PAGE
+    backwards = bool(query.get(back, ""))
+    place = query.get(back if backwards else onwards, "")
+    shown, has_earlier, has_later = part_of(listing, rows, place, backwards=backwards, most=PAGE)
     return ListedPage(
         rows=shown,
         earlier=address(query, back, place_of(shown[0])) if has_earlier and shown else "",
@@ -215,6 +219,16 @@ def page_of_runs(listing: Listing, rows: "QuerySet[Run]", query: QueryDict) -> L
         newest=address(query, "", "") if place else "",
         sort=listing.sort,
     )
+
+
+def part_of(
+    listing: Listing, rows: "QuerySet[Run]", place: str, *, backwards: bool, most: int
+) -> tuple[list[Run], bool, bool]:
+    """At most so many runs beyond a place, in the order of the list; whether there are some before, and after them."""
+    found = list(islice(listing.runs(rows, place, backwards=backwards), most + 1))
+    if backwards:
+        return found[:most][::-1], len(found) > most, True
+    return found[:most], bool(place), len(found) > most
 
 
 def address(query: QueryDict, name: str, place: str) -> str:

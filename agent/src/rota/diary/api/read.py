@@ -1,6 +1,6 @@
 """The addresses of the read API, below /api/v1/."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -24,8 +24,10 @@ from rota.diary.api.schemas import (
     RunWhole,
 )
 from rota.diary.filters import RunFilter, host_number
+from rota.diary.listing import Listing, part_of, place_of
 from rota.diary.models import Deploy, Output, Run
 from rota.diary.paging import Row, beyond, key_of, parse_key
+from rota.diary.searching.query import BadQuery
 from rota.diary.views import hosts_with_contact
 
 api = NinjaAPI(
@@ -51,10 +53,24 @@ def answers(schema: Any, *more: int) -> Answers:
 
 @api.get("runs", response=answers(Runs), summary="Runs of all hosts, newest first")
 def list_runs(request: HttpRequest, asked: Query[RunsAsked]) -> Mapping[str, Any]:
+    refuse_unknown(request, asked)
     said = asked.dict(exclude={"limit", "before", "after"})
-    wanted = RunFilter(**{name: str(value) if value else "" for name, value in said.items()})
-    rows, keys = page(request, wanted.apply(Run.objects.select_related("host")), asked)
-    return {"runs": [with_page(row) for row in rows], **keys}
+    listing = Listing.of(RunFilter(**{name: str(value) if value else "" for name, value in said.items()}))
+    refuse_no_keys(asked, listing.is_place)
+    shown, has_newer, has_older = part_of(
+        listing,
+        Run.objects.select_related("host"),
+        asked.after or asked.before,
+        backwards=bool(asked.after),
+        most=asked.limit,
+    )
+    further = place_of(shown[-1]) if has_older and shown else None
+    return {
+        "runs": [with_page(row) for row in shown],
+        "older": str(listing.stopped) if listing.stopped and not asked.after else further,
+        "newer": place_of(shown[0]) if has_newer and shown else None,
+        "unread": listing.unread,
+    }
 
 
 @api.get("runs/{uuid:identifier}", response=answers(RunWhole, 404), summary="One run, whole but for its output")
@@ -126,19 +142,10 @@ def with_page(run: Run) -> Run:
 
 
 def page(request: HttpRequest, rows: "QuerySet[Row]", asked: Asked) -> tuple[list[Row], Mapping[str, str | None]]:
-    """The rows that are asked for, and the keys beyond them.
-
-    Raises ValidationError for a key that is none, and for a parameter that is not known: a filter that is misspelt
-    would find everything.
-    """
-    known = type(asked).model_fields
-    for name in request.GET:
-        if name not in known:
-            raise ValidationError([{"loc": ("query", name), "msg": f"is not known; there are: {', '.join(known)}"}])
+    """The rows that are asked for, and the keys beyond them."""
+    refuse_unknown(request, asked)
+    refuse_no_keys(asked, lambda text: parse_key(text) is not None)
     before, after = parse_key(asked.before), parse_key(asked.after)
-    for name, text, key in (("before", asked.before, before), ("after", asked.after, after)):
-        if text and key is None:
-            raise ValidationError([{"loc": ("query", name), "msg": f"{text!r} is no key of a list"}])
     shown, has_newer, has_older = beyond(rows, before=before, after=after, most=asked.limit)
     return shown, {
         "older": str(key_of(shown[-1])) if has_older and shown else None,
@@ -146,10 +153,30 @@ def page(request: HttpRequest, rows: "QuerySet[Row]", asked: Asked) -> tuple[lis
     }
 
 
+def refuse_unknown(request: HttpRequest, asked: Asked) -> None:
+    """Raise ValidationError for a parameter that is not known: a filter that is misspelt would find everything."""
+    known = type(asked).model_fields
+    for name in request.GET:
+        if name not in known:
+            raise ValidationError([{"loc": ("query", name), "msg": f"is not known; there are: {', '.join(known)}"}])
+
+
+def refuse_no_keys(asked: Asked, is_key: Callable[[str], bool]) -> None:
+    """Raise ValidationError for a key that is none of this list."""
+    for name, text in (("before", asked.before), ("after", asked.after)):
+        if text and not is_key(text):
+            raise ValidationError([{"loc": ("query", name), "msg": f"{text!r} is no key of this list"}])
+
+
 @api.exception_handler(ValidationError)
 def refuse(request: HttpRequest, error: Any) -> HttpResponse:
     said = "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors)
     return api.create_response(request, {"error": said}, status=422)
+
+
+@api.exception_handler(BadQuery)
+def refuse_query(request: HttpRequest, error: Any) -> HttpResponse:
+    return api.create_response(request, {"error": f"text: {error}"}, status=422)
 
 
 @api.exception_handler(AuthenticationError)

@@ -127,11 +127,16 @@ class RunWhole(RunRow):
 
 
 class Runs(Schema):
-    """Runs, the newest first. `older` and `newer` are keys for `before` and `after`; null where there is nothing."""
+    """Runs, the newest first. `older` and `newer` are keys for `before` and `after`; null where there is nothing.
+
+    A search that took long shows what it found until then, and `older` goes on from there. What began before `unread`
+    may be missing from a search; null where nothing is.
+    """
 
     runs: list[RunRow]
     older: str | None
     newer: str | None
+    unread: datetime | None
 
 
 class HostRow(Schema):

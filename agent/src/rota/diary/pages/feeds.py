@@ -1,5 +1,9 @@
 """What people follow with other programs: a feed of failures, and measurements for Prometheus."""
 
+from dataclasses import replace
+from heapq import merge
+from itertools import islice
+
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.feedgenerator import Atom1Feed
@@ -8,9 +12,11 @@ from django.views.decorators.http import require_safe
 
 from rota.diary.api.access import for_readers
 from rota.diary.filters import BadFilter, RunFilter, read_filter
+from rota.diary.listing import Listing
 from rota.diary.measurements import measure
 from rota.diary.models import Run, Status
 from rota.diary.phrases import in_words
+from rota.diary.searching.query import BadQuery
 
 NEWEST = 50
 FOLLOWED = (Status.FAILED, Status.LOST)
@@ -20,10 +26,9 @@ FOLLOWED = (Status.FAILED, Status.LOST)
 @require_safe
 def failures(request: HttpRequest) -> HttpResponse:
     """The newest failures as an Atom feed (RFC 4287), narrowed by the same words as the list of runs."""
-    failed = Run.objects.select_related("host").filter(status__in=FOLLOWED)
     try:
-        runs = read_filter(RunFilter, request.GET).apply(failed)
-    except BadFilter as error:
+        runs = newest_failures(read_filter(RunFilter, request.GET))
+    except (BadQuery, BadFilter) as error:
         return HttpResponse(f"{error}\n", status=400, content_type="text/plain; charset=utf-8")
     here = request.build_absolute_uri(reverse("runs"))
     feed = Atom1Feed(
@@ -33,7 +38,7 @@ def failures(request: HttpRequest) -> HttpResponse:
         feed_url=request.build_absolute_uri(),
         language=get_language(),
     )
-    for run in runs.order_by("-started", "-id")[:NEWEST]:
+    for run in runs:
         address = request.build_absolute_uri(reverse("run", args=[run.pk]))
         feed.add_item(
             title=f"{run.task} {run.get_status_display()}, {run.host}: {in_words(run.reason)}",
@@ -46,6 +51,14 @@ def failures(request: HttpRequest) -> HttpResponse:
             categories=(run.task, run.environment),
         )
     return HttpResponse(feed.writeString("utf-8"), content_type="application/atom+xml; charset=utf-8")
+
+
+def newest_failures(wanted: RunFilter) -> list[Run]:
+    """The newest of those that failed, and of those that were lost, in order. Raises BadQuery and BadFilter."""
+    statuses = [status for status in FOLLOWED if wanted.status in ("", status)]
+    listings = [Listing.of(replace(wanted, status=status, sort="")) for status in statuses]
+    found = [islice(each.runs(Run.objects.select_related("host")), NEWEST) for each in listings]
+    return list(islice(merge(*found, key=lambda run: (run.started, run.pk), reverse=True), NEWEST))
 
 
 @for_readers
