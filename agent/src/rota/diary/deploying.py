@@ -1,13 +1,16 @@
 """How runs fared after a deploy beside before it: how many failed, and which tasks failed from then on."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import OuterRef, Subquery
 
+from rota.core.record import LATEST
 from rota.diary.comparing import last_good_before
 from rota.diary.models import Deploy, DeployStatus, Run, Status
 
@@ -28,20 +31,22 @@ WITH RECURSIVE shown (id, host, began, until) AS MATERIALIZED (
     ) FROM diary_deploy this WHERE id IN ({marks}) AND status = 'succeeded'
 )"""
 # Attempts that another follows say nothing, and neither do dry runs.
-ENDED = """
-diary_run run WHERE run.host_id = shown.host AND run.status IN ('succeeded', 'failed', 'lost')
-AND run.retry_at IS NULL AND NOT run.dry_run"""
+ENDED = """run.status IN ('succeeded', 'failed', 'lost') AND run.retry_at IS NULL AND NOT run.dry_run"""
 IS_BAD = "(run.status <> 'succeeded' OR run.failure <> '')"
 """It failed, was lost, or succeeded suspiciously."""
+RUN_THERE = f"diary_run run WHERE run.host_id = shown.host AND {ENDED}"
 BEFORE = "AND run.started < shown.began ORDER BY run.started DESC, run.id DESC"
 AFTER = "AND run.started >= shown.began AND run.started < shown.until ORDER BY run.started, run.id"
 
-SUM = f"SELECT count(*) * {WEIGHT} + sum(CASE WHEN is_bad THEN 1 ELSE 0 END)"
-FAILED = f"""{SHOWN}
-SELECT id,
-    ({SUM} FROM (SELECT {IS_BAD} AS is_bad FROM {ENDED} {BEFORE} LIMIT {COUNTED}) before),
-    ({SUM} FROM (SELECT {IS_BAD} AS is_bad FROM {ENDED} {AFTER} LIMIT {COUNTED}) after)
-FROM shown"""  # noqa: S608 - made of constants
+# With the host and the moments as they are, not as columns, so that PostgreSQL knows which index is the right one;
+# and the end of a deploy's time comes after the limit, lest all of that time be read for its first runs.
+COUNT = f"""
+SELECT %s, count(*) * {WEIGHT} + sum(CASE WHEN is_bad THEN 1 ELSE 0 END) FROM (
+    SELECT run.started, {IS_BAD} AS is_bad FROM {{runs}} LIMIT {COUNTED}
+) run WHERE run.started < %s"""  # noqa: S608 - made of constants
+RUNS_OF = f"diary_run run WHERE run.host_id = %s AND {ENDED}"
+COUNT_BEFORE = COUNT.format(runs=f"{RUNS_OF} AND run.started < %s ORDER BY run.started DESC, run.id DESC")
+COUNT_AFTER = COUNT.format(runs=f"{RUNS_OF} AND run.started >= %s ORDER BY run.started, run.id")
 
 # The tasks of each host are found by steps along an index, and of each the first run after the deploy.
 BROKEN = f"""{SHOWN}, tasks (host, task) AS (
@@ -51,13 +56,13 @@ BROKEN = f"""{SHOWN}, tasks (host, task) AS (
     SELECT host, (SELECT min(run.task) FROM diary_run run WHERE run.host_id = tasks.host AND run.task > tasks.task)
     FROM tasks WHERE task IS NOT NULL
 ), firsts (deploy, task, run) AS MATERIALIZED (
-    SELECT shown.id, task, (SELECT run.id FROM {ENDED} AND run.task = tasks.task {AFTER} LIMIT 1)
+    SELECT shown.id, task, (SELECT run.id FROM {RUN_THERE} AND run.task = tasks.task {AFTER} LIMIT 1)
     FROM shown JOIN tasks ON tasks.host = shown.host
 ), broken (deploy, task, run) AS (
     SELECT deploy, firsts.task, run FROM firsts JOIN diary_run run ON run.id = firsts.run WHERE {IS_BAD}
 )
 SELECT deploy, broken.run FROM broken JOIN shown ON shown.id = deploy
-WHERE NOT (SELECT {IS_BAD} FROM {ENDED} AND run.task = broken.task {BEFORE} LIMIT 1)"""  # noqa: S608 - made of constants
+WHERE NOT (SELECT {IS_BAD} FROM {RUN_THERE} AND run.task = broken.task {BEFORE} LIMIT 1)"""  # noqa: S608 - made of constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,29 +100,53 @@ class SinceGood:
 
 def fared(deploys: Sequence[Deploy]) -> dict[UUID, Fared]:
     """How runs fared after each of these deploys that succeeded; the others changed nothing."""
-    if not deploys:
+    chosen = with_end([each.pk for each in deploys])
+    if not chosen:
         return {}
-    broken = broken_by(deploys)
-    return {
-        UUID(str(pk)): Fared(share(before), share(after), broken[UUID(str(pk))])
-        for pk, before, after in rows(FAILED, deploys)
-    }
+    shares, broken = shares_of(chosen), broken_by(chosen)
+    return {each.pk: Fared(*shares[number], broken[each.pk]) for number, each in enumerate(chosen)}
+
+
+def with_end(deploys: Sequence[UUID]) -> list[Deploy]:
+    """Those that succeeded, each with the beginning of the next one: its `until`."""
+    later = Deploy.objects.filter(host=OuterRef("host"), status=DeployStatus.SUCCEEDED, started__gt=OuterRef("started"))
+    until = Subquery(later.order_by("started").values("started")[:1])
+    return list(Deploy.objects.filter(pk__in=deploys, status=DeployStatus.SUCCEEDED).annotate(until=until))
+
+
+def shares_of(deploys: Sequence[Deploy]) -> list[tuple[Share, Share]]:
+    """The runs before and after each of these deploys, in their order."""
+    questions: list[str] = []
+    values: list[Any] = []
+    for number, each in enumerate(deploys):
+        began = as_kept(each.started)
+        until = as_kept(each.until or LATEST)  # type: ignore[attr-defined]  # an annotation has it
+        questions += [COUNT_BEFORE, COUNT_AFTER]
+        values += [2 * number, each.host_id, began, began, 2 * number + 1, each.host_id, began, until]
+    sums = dict(rows(" UNION ALL ".join(questions), values))
+    return [(share(sums[2 * number]), share(sums[2 * number + 1])) for number in range(len(deploys))]
+
+
+def as_kept(moment: datetime) -> Any:
+    """The moment as the database has it."""
+    return connection.ops.adapt_datetimefield_value(moment)
 
 
 def broken_by(deploys: Sequence[Deploy]) -> dict[UUID, list[Run]]:
     """The runs with which tasks began to fail after each deploy, in order of time."""
-    pairs = {UUID(str(run)): UUID(str(deploy)) for deploy, run in rows(BROKEN, deploys)}
+    key = Deploy._meta.get_field("id")
+    keys = [key.get_db_prep_value(each.pk, connection) for each in deploys]
+    statement = BROKEN.format(marks=", ".join(["%s"] * len(keys)))
+    pairs = {UUID(str(run)): UUID(str(deploy)) for deploy, run in rows(statement, keys)}
     found: dict[UUID, list[Run]] = defaultdict(list)
     for run in Run.objects.filter(pk__in=pairs).only("id", "task", "started", "status").order_by("started", "id"):
         found[pairs[run.pk]].append(run)
     return found
 
 
-def rows(statement: str, deploys: Iterable[Deploy]) -> list[tuple[Any, ...]]:
-    key = Deploy._meta.get_field("id")
-    values = [key.get_db_prep_value(each.pk, connection) for each in deploys]
+def rows(statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(statement.format(marks=", ".join(["%s"] * len(values))), values)
+        cursor.execute(statement, values)
         found: list[tuple[Any, ...]] = cursor.fetchall()
     return found
 
