@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
-from rota.diary.models import Host, Outbound, Token
+from rota.diary.models import Host, Mark, Outbound, Token
 from rota.diary.paging import PAGE
+from rota.diary.searching.index import index
+from rota.diary.searching.keeping import fill
 from tests.agent.diary.conftest import TOKEN, Cast, Shipper
 from tests.agent.diary.records import caught, failed
 from tests.agent.diary.test_pages import at, text_of
@@ -55,6 +57,10 @@ def test_the_outbox_lists_what_was_caught_newest_first(cast: Cast, staging: Ship
         ("text=chat", {"b"}),
         ("text=eva@example", {"c"}),
         ("text=a_b", set()),
+        ("text=hay+-chat", {"a"}),
+        ("text=need*&means=mail&environment=staging", {"a"}),
+        ("text=needle&host=production", set()),
+        ("text=%22open", set()),
         ("text=%00", {"a", "b", "c"}),
         ("before=nonsense", {"a", "b", "c"}),
     ],
@@ -77,10 +83,11 @@ def test_the_choices_are_what_was_caught_so_far(cast: Cast, staging: Shipper) ->
     assert context["tasks"] == ["collect_files", "send_reports"]
 
 
-def test_paging_shows_every_letter_once(cast: Cast, staging: Shipper) -> None:
+@pytest.mark.parametrize("query", ["?means=mail", "?text=failed&means=mail"])
+def test_paging_shows_every_letter_once(cast: Cast, staging: Shipper, query: str) -> None:
     # Five share each moment, so that the id has to settle their order.
     staging.ship(*(sent(at=at(number // 5)) for number in range(2 * PAGE + 7)))
-    seen, address = list[list[str]](), "?means=mail"
+    seen, address = list[list[str]](), query
     while address:
         page = cast.viewer.get(f"/outbox/{address}").context["page"]
         seen.append([str(row.pk) for row in page.rows])
@@ -89,6 +96,20 @@ def test_paging_shows_every_letter_once(cast: Cast, staging: Shipper) -> None:
     assert sum(seen, []) == [str(pk) for pk in Outbound.objects.order_by("-at", "-id").values_list("pk", flat=True)]
     back = cast.viewer.get(f"/outbox/{last.newer}").context["page"]
     assert [str(row.pk) for row in back.rows] == seen[1]
+
+
+def test_what_was_caught_before_there_was_an_index_is_read_into_it(cast: Cast, staging: Shipper) -> None:
+    identifier = staging.ship(sent(text="a needle in hay"))[0]["id"]
+    index().forget([uuid.UUID(identifier)])
+    Mark.objects.create(name="caught: not before", value="2100-01-01T00:00:00+00:00")
+    page = text_of(cast.viewer, "/outbox/?text=needle")
+    assert "may be missing" in page
+    assert identifier not in page
+    assert fill(lambda done: None) == 1
+    page = text_of(cast.viewer, "/outbox/?text=needle")
+    assert "may be missing" not in page
+    assert identifier in page
+    assert text_of(cast.viewer, "/runs/?text=needle").count("No run is like this") == 1
 
 
 def test_a_letter_s_page_shows_to_whom_of_what_and_all_of_its_text(cast: Cast, staging: Shipper) -> None:

@@ -174,19 +174,18 @@ class OutboxFilter:
     def is_empty(self) -> bool:
         return self == OutboxFilter()
 
-    def apply(self, caught: "QuerySet[Outbound]") -> "QuerySet[Outbound]":
-        exact = {
-            "environment": self.environment,
-            "means": self.means,
-            "task": self.task,
-        }
-        caught = caught.filter(**{field: value for field, value in exact.items() if value})
-        if self.host:
-            caught = caught.filter(host_id=host_number(self.host))
-        if not self.text:
-            return caught
-        words = Q(subject__icontains=self.text) | Q(to__icontains=self.text) | Q(text__icontains=self.text)
-        return caught.filter(words)
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """What is asked of them, other than what they say."""
+        for name in ("environment", "host", "means", "task"):
+            if value := getattr(self, name):
+                yield name, value
+
+    def narrow(self, caught: "QuerySet[Outbound]") -> "QuerySet[Outbound]":
+        """Narrow these to what is asked, the text left out."""
+        wanted = Q()
+        for name, value in self.facts():
+            wanted &= condition(name, value)
+        return caught.filter(wanted)
 
 
 def read_filter(kind: type[Asked], query: QueryDict) -> Asked:

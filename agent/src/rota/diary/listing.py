@@ -16,14 +16,12 @@ from django.http import QueryDict
 from rota.diary.filters import RunFilter
 from rota.diary.models import Run
 from rota.diary.paging import PAGE, Key, earlier_than, later_than, parse_key
-from rota.diary.searching.finding import Finding, identifier_in
+from rota.diary.searching.finding import MORE, Finding, identifier_in, is_key, rows_of, span_from
 from rota.diary.searching.index import HIGHEST, LOWEST, Asked, Span, first_key
 from rota.diary.searching.keeping import not_before
 from rota.diary.searching.query import Query, parse
 from rota.diary.searching.words import fact
 
-MORE = 500
-"""How many rows are read at once where a page does not suffice."""
 INDEXED = ({"environment"}, {"host"}, {"task"}, {"status"}, {"review"}, {"host", "task"})
 """By what runs have an index of their own, in order of time."""
 SORTS = ("", "oldest", "longest")
@@ -113,27 +111,16 @@ class Listing:
     def _found(self, rows: "QuerySet[Run]", place: str, *, newest_first: bool) -> Iterator[Run]:
         asked = Asked(self.query, tuple(fact(name, value) for name, value in self.wanted.facts()))
         finding = Finding(asked, self._span(place, newest_first=newest_first), newest_first=newest_first)
-        hits, size = iter(finding), PAGE + 1
-        while batch := list(islice(hits, size)):
-            # What the index says is checked: it may be behind what people have said since.
-            found = self.wanted.narrow(rows.filter(pk__in=[run for _, run in batch])).in_bulk()
-            for key, pk in batch:
-                if run := found.get(pk):
-                    run.place = str(key)  # type: ignore[attr-defined]  # for this list alone
-                    yield run
-            size = MORE
+        # What the index says is checked: it may be behind what people have said since.
+        for key, run in rows_of(finding, lambda found: self.wanted.narrow(rows.filter(pk__in=found)).in_bulk()):
+            run.place = str(key)  # type: ignore[attr-defined]  # for this list alone
+            yield run
         self.stopped = finding.stopped
 
     def _span(self, place: str, *, newest_first: bool) -> Span:
         begin, end = self.wanted.begin, self.wanted.end
         low, high = first_key(begin) if begin else LOWEST, first_key(end) if end else HIGHEST
-        if is_key(place):
-            low, high = (low, min(high, int(place))) if newest_first else (max(low, int(place) + 1), high)
-        return Span(low, max(low, high))
-
-
-def is_key(place: str) -> bool:
-    return place.isascii() and place.isdecimal() and len(place) < 20
+        return span_from(place, Span(low, max(low, high)), newest_first=newest_first)
 
 
 def by_time(rows: "QuerySet[Run]", place: str, *, newest_first: bool) -> Iterator[Run]:

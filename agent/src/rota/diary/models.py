@@ -456,10 +456,10 @@ class WordsField(models.Field):  # type: ignore[type-arg]  # it takes none when 
 
 
 class Words(models.Model):
-    """The place of a run in the full-text index; searching/index.py says what a key is."""
+    """The place of a run, or of what was caught, in the full-text index; searching/index.py says what a key is."""
 
     key = models.BigIntegerField(primary_key=True)
-    run = models.OneToOneField(Run, on_delete=models.CASCADE, related_name="words")
+    run_id = models.UUIDField(unique=True)
     words = WordsField()
 
 

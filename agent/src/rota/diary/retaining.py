@@ -52,7 +52,7 @@ def retain(keep: DiaryKeep, *, now: datetime, tell: Callable[[int], None]) -> Re
         removed.runs += len(gone)
         tell(removed.runs)
     removed.deploys = remove_rows(old_deploys(now - keep.failures))
-    removed.caught = remove_rows(Outbound.objects.filter(at__lt=now - keep.age))
+    removed.caught = remove_caught(Outbound.objects.filter(at__lt=now - keep.age))
     removed.quarantined = remove_rows(Quarantine.objects.filter(received__lt=now - keep.age))
     removed.audited = remove_audited(now - keep.audit)
     give_back()
@@ -156,7 +156,17 @@ def remove_audited(before: datetime) -> int:
     return removed
 
 
-def remove_rows(rows: "QuerySet[Deploy] | QuerySet[Outbound] | QuerySet[Quarantine]") -> int:
+def remove_caught(rows: "QuerySet[Outbound]") -> int:
+    removed = 0
+    while batch := list(rows.values_list("pk", flat=True)[:BATCH]):
+        with transaction.atomic():
+            index().forget(batch)
+            Outbound.objects.filter(pk__in=batch).delete()
+        removed += len(batch)
+    return removed
+
+
+def remove_rows(rows: "QuerySet[Deploy] | QuerySet[Quarantine]") -> int:
     removed = 0
     while batch := list(rows.values_list("pk", flat=True)[:BATCH]):
         rows.model._default_manager.filter(pk__in=batch).delete()

@@ -28,7 +28,7 @@ from rota.diary.catalogues import save_catalogue
 from rota.diary.following import forget
 from rota.diary.models import Catalogue, Deploy, Host, Item, Outbound, Output, Quarantine, ReviewState, Run, Status
 from rota.diary.reviewing import carry
-from rota.diary.searching.keeping import refresh
+from rota.diary.searching.keeping import refresh, refresh_caught
 
 KEPT_BODY = 64 * 1024
 NEEDS_ANALYSIS = (Status.FAILED, Status.LOST)
@@ -295,6 +295,7 @@ def save_outbound(host: Host, records: Sequence[OutboundRecord], now: datetime) 
         )
         for record in records
     )
+    refresh_caught([record.id for record in records])
     # The release before may not have known what these are; its host has sent them once more.
     Quarantine.objects.filter(host=host, record_id__in=[str(record.id) for record in records]).delete()
 

@@ -1,16 +1,23 @@
-"""Finding runs: the nearest first, in time that does not grow with how many there are."""
+"""Finding runs and what was caught: the nearest first, in time that does not grow with how many there are."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 from uuid import UUID
 
+from rota.diary.paging import PAGE
 from rota.diary.searching.index import SHIFTS, SIBLINGS, Asked, Hit, Span, TookTooLong, index
 
 ENOUGH_TIME = 0.5
 """Seconds after which no further span is begun; what is left can be asked for."""
 AT_ONCE = 200
 MANY = 20
+MORE = 500
+"""How many rows are read at once where a page does not suffice."""
+
+Row = TypeVar("Row")
 
 
 @dataclass
@@ -57,6 +64,28 @@ class Finding:
             if len(found) < AT_ONCE:
                 return
             span = beyond(span, found[-1][0], newest_first=self.newest_first)
+
+
+def rows_of(hits: Iterable[Hit], fetch: Callable[[list[UUID]], Mapping[UUID, Row]]) -> Iterator[tuple[int, Row]]:
+    """The rows that were hit, with their keys: first those of a page, then many at once."""
+    left, size = iter(hits), PAGE + 1
+    while batch := list(islice(left, size)):
+        rows = fetch([pk for _, pk in batch])
+        yield from ((key, rows[pk]) for key, pk in batch if pk in rows)
+        size = MORE
+
+
+def span_from(place: str, span: Span, *, newest_first: bool) -> Span:
+    """What is left of the span beyond a place, as an address has it."""
+    if not is_key(place):
+        return span
+    low, high, key = span.low, span.high, int(place)
+    low, high = (low, min(high, key)) if newest_first else (max(low, key + 1), high)
+    return Span(low, max(low, high))
+
+
+def is_key(place: str) -> bool:
+    return place.isascii() and place.isdecimal() and len(place) < 20
 
 
 def nearest(span: Span, *, newest_first: bool) -> int:

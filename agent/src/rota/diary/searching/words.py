@@ -16,6 +16,8 @@ BREAK = "="
 """Stands between two texts, so that no phrase reaches from one into the other. No word contains it."""
 EVERYTHING = "=all"
 """A fact that is true of every run."""
+CAUGHT = "=caught"
+"""And one that is true of everything that was caught, and of no run."""
 
 # Letters and digits; what is between them divides words. Ideographs are words by themselves: nothing divides them.
 WORD = re.compile(r"[^\W_⺀-鿿豈-﫿]+|(?=\w)[⺀-鿿豈-﫿]")
@@ -76,6 +78,11 @@ def limited(texts: Iterable[str]) -> Iterator[str]:
                 return
             yield word
         yield BREAK
+
+
+def caught_facts(facts: Iterable[tuple[str, str]]) -> list[str]:
+    """The facts of what was caught, none of which is one of a run."""
+    return [CAUGHT, *(fact(f"caught {name}", value) for name, value in facts if value)]
 
 
 def fact(name: str, value: str) -> str:

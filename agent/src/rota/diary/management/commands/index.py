@@ -4,7 +4,7 @@ from django.core.management.base import BaseCommand
 
 from rota.adapters.progress import Progress
 from rota.diary import tallies
-from rota.diary.models import Run
+from rota.diary.models import Outbound, Run
 from rota.diary.searching.keeping import fill
 
 
@@ -14,7 +14,7 @@ class Command(BaseCommand):
     def handle(self, *args: object, **options: object) -> None:
         if days := tallies.count():
             self.stdout.write(f"{days:,} days counted")
-        progress, total = Progress("runs"), Run.objects.count()
+        progress, total = Progress("records"), Run.objects.count() + Outbound.objects.count()
         added = fill(lambda done: progress.tell(done, total))
         progress.end()
-        self.stdout.write(f"{added:,} runs added to the index")
+        self.stdout.write(f"{added:,} records added to the index")
