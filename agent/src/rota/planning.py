@@ -35,11 +35,12 @@ from rota.core.accounting import (
     why,
 )
 from rota.core.catalogue import Agent, Catalogue
+from rota.core.due import planned
 from rota.core.errors import RotaError
 from rota.core.history import Standing, usual_values
 from rota.core.pause import Pause
 from rota.core.places import Places
-from rota.core.plan import HORIZON, MOST, BadPlan, Plan, Planned
+from rota.core.plan import HORIZON, MOST, BadPlan, Plan
 from rota.core.record import MAX_TEXT, Record, RunRecord
 from rota.core.schedule import Schedule, schedule_of, shifts_in
 from rota.core.status import Status, Trigger
@@ -320,13 +321,6 @@ def schedule_here(task: Task, agent: Agent) -> Schedule | None:
     """The task's schedule on this host; None for a task without one, or which this environment runs only by hand."""
     is_elsewhere = bool(task.environments) and agent.environment not in task.environments
     return None if is_elsewhere else schedule_of(task)
-
-
-def planned(schedule: Schedule, pause: Pause | None, begin: datetime, end: datetime) -> Iterator[Planned]:
-    """The slots later than `begin` and not later than `end`, with why some are not to run."""
-    for slot in schedule.slots(begin, end):
-        paused = pause.skip if pause and pause.covers(slot.moment) else ""
-        yield Planned(slot.moment, slot.barred or paused)
 
 
 def basis_of(schedule: Schedule | None, pause: Pause | None, now: datetime) -> str:

@@ -129,6 +129,22 @@ def definition(**changes: Any) -> dict[str, Any]:
     return said | changes
 
 
+def timing(**changes: Any) -> dict[str, Any]:
+    """When a task runs by itself: each day at 02:30, unless told otherwise."""
+    said: dict[str, Any] = {
+        "schedule": ["02:30"],
+        "zone": "UTC",
+        "dst": "",
+        "only": [],
+        "excepted": [],
+        "every": None,
+        "spread": 0,
+        "lock_wait": 0,
+        "objective": None,
+    }
+    return said | changes
+
+
 def catalogue(**changes: Any) -> dict[str, Any]:
     """All tasks of production: one, unless told otherwise."""
     record: dict[str, Any] = {

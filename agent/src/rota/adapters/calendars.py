@@ -1,11 +1,12 @@
 """Calendars in files (iCalendar, RFC 5545): the days and hours of their events as windows of local time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
+from zoneinfo import ZoneInfo
 
 from rota.core.errors import RotaError
 
@@ -38,6 +39,11 @@ class Event:
     def takes(self, local: datetime) -> bool:
         return self.begin <= (local if self.begin.tzinfo else local.replace(tzinfo=None)) < self.end
 
+    def spelt(self, zone: ZoneInfo) -> str:
+        """The event as a window that needs no file, in this zone."""
+        begin, end = (each.astimezone(zone) if each.tzinfo else each for each in (self.begin, self.end))
+        return f"{begin:%Y-%m-%d %H:%M:%S}..{end:%Y-%m-%d %H:%M:%S}"
+
 
 @dataclass(frozen=True)
 class CalendarFile:
@@ -57,6 +63,11 @@ class CalendarFile:
 
     def around(self, local: datetime) -> str:
         return next((event.text for event in self.month(local.date()) if event.takes(local)), "")
+
+    def spelt(self, first: date, last: date, zone: ZoneInfo) -> tuple[str, ...]:
+        months = dict.fromkeys(day.replace(day=1) for day in days_from(first, last))
+        found = [event.spelt(zone) for month in months for event in self.month(month) if event.begin < event.end]
+        return tuple(dict.fromkeys(found))
 
     def month(self, day: date) -> list[Event]:
         """The events of the month of this day, wherever on earth it is that day."""
@@ -91,6 +102,13 @@ class UnreadCalendar:
 
     def around(self, local: datetime) -> str:
         return ""
+
+    def spelt(self, first: date, last: date, zone: ZoneInfo) -> tuple[str, ...]:
+        return ()
+
+
+def days_from(first: date, last: date) -> Iterator[date]:
+    return (first + DAY * number for number in range((last - first).days + 1))
 
 
 def is_cancelled(event: Any) -> bool:

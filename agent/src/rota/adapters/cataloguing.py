@@ -15,6 +15,7 @@ from rota.core.catalogue import Catalogue
 from rota.core.definition import definition_of
 from rota.core.pause import Pause
 from rota.core.record import MAX_NAME, MAX_TEXT, CatalogueRecord, Paused, as_mapping, fitting
+from rota.core.timing import timing_of
 from rota.runner import make_identifier
 
 MARK = "catalogue"
@@ -45,7 +46,10 @@ def record_of(catalogue: Catalogue, pauses: Mapping[str, Pause], release: str, n
         at=now,
         release=fitting(release, MAX_NAME),
         is_asking=agent.asking,
-        tasks={name: definition_of(task) for name, task in catalogue.tasks.items()},
+        tasks={
+            name: replace(definition_of(task), timing=timing_of(task, agent.environment, now))
+            for name, task in catalogue.tasks.items()
+        },
         pauses={
             name: Paused(
                 since=pause.since,

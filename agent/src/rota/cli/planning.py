@@ -19,13 +19,14 @@ from rota.cli.parsing import command, duration, moment
 from rota.cli.printing import local, print_json, print_table, short
 from rota.core.accounting import SLOTS_COUNT
 from rota.core.catalogue import Catalogue
+from rota.core.due import planned
 from rota.core.errors import RotaError
 from rota.core.pause import Pause
 from rota.core.places import Places
 from rota.core.record import RunRecord, format_moment
 from rota.core.status import Trigger
 from rota.core.task import Task
-from rota.planning import Accounted, account_now, disarm, load_runs, planned, schedule_here
+from rota.planning import Accounted, account_now, disarm, load_runs, schedule_here
 from rota.starting import who_asks
 
 if TYPE_CHECKING:

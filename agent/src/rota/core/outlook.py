@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import IntEnum
 
 from rota.core import due
@@ -15,9 +15,6 @@ from rota.core.record import RunRecord
 from rota.core.review import Handled
 from rota.core.status import Environment, Status
 from rota.core.task import Task
-
-LATE = timedelta(minutes=10)
-"""How long after its slot a task without a run is overdue: the accounting may still start it for 5 minutes."""
 
 
 class Concern(IntEnum):
@@ -156,6 +153,6 @@ def overdue_since(task: Task, known: Known, now: datetime) -> datetime | None:
         return None
     if missing := due.overdue_since(task, known.standing, known.pause, now):
         return missing
-    latest, allowed = known.standing.latest, LATE + task.spread + task.lock_wait
+    latest, allowed = known.standing.latest, due.patience(task)
     late = [slot.moment for slot in known.plan.past(now) if not slot.reason and now - slot.moment > allowed]
     return next((moment for moment in late if latest is None or latest.started < moment), None)

@@ -28,6 +28,8 @@ MAX_RECEIVERS = 1_000
 MAX_MESSAGE = 64 * 1024
 """Of a letter's text, in bytes of UTF-8."""
 MAX_TASKS = 1_000
+MAX_WINDOWS = 1_000
+"""How many windows of time a task's schedule may be told with: a calendar's file has one for each event."""
 MAX_FIELD = 16 * 1024
 """Of one field of a task's definition, in bytes of UTF-8."""
 MAX_SECONDS = 1e10
@@ -166,10 +168,39 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A task's `rota.core.objective.Objective`; `within` and `fresh` are seconds."""
+
+    success: float | None
+    within: float
+    fresh: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """When a task runs by itself on its host, so that its slots can be computed elsewhere; durations are seconds.
+
+    It says what the task's fields of these names say. Where one names a calendar's file, the days and hours of its
+    coming events stand instead.
+    """
+
+    schedule: tuple[str, ...]
+    zone: str
+    dst: str
+    only: tuple[str, ...]
+    excepted: tuple[str, ...]
+    every: float | None
+    spread: float
+    lock_wait: float
+    objective: Wanted | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
     """What a task of a host is. `words` say when it runs, `fields` what else is not as Rota has it, as people read it.
 
     `is_asked` says that a run of it may be asked for in the diary, `has_dry_run` that it can show what it would do.
+    `timing` is None of a host whose release does not tell it.
     """
 
     description: str
@@ -179,6 +210,7 @@ class Definition:
     has_dry_run: bool
     parameters: tuple[Declared, ...]
     fields: Mapping[str, str]
+    timing: Timing | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +291,16 @@ def parse_record(mapping: object, *, received: datetime | None = None) -> Record
             return _answer(keys)
         case other:
             raise BadRecord(f"{UNKNOWN_KIND}{other!r}; it must be one of {', '.join(KINDS.values())}")
+
+
+def parse_timing(mapping: Mapping[str, object]) -> Timing:
+    """A timing from its plain values, as `as_mapping` writes them. Raises BadRecord."""
+    return _timing(_Keys(mapping))
+
+
+def plain_timing(timing: Timing) -> dict[str, object]:
+    """The inverse of `parse_timing`."""
+    return {f.name: _plain(getattr(timing, f.name)) for f in fields(timing)}
 
 
 def as_mapping(record: Record) -> dict[str, object]:
@@ -396,6 +438,29 @@ def _definition(keys: "_Keys") -> Definition:
         has_dry_run=keys.answer("has_dry_run"),
         parameters=tuple(_declared(each) for each in keys.objects("parameters", most=MAX_PARAMETERS)),
         fields=keys.fields("fields"),
+        timing=_timing(keys.within("timing", keys.value("timing"))) if keys.mapping.get("timing") else None,
+    )
+
+
+def _timing(keys: "_Keys") -> Timing:
+    return Timing(
+        schedule=keys.texts("schedule"),
+        zone=keys.text("zone"),
+        dst=keys.text("dst"),
+        only=keys.texts("only", most=MAX_WINDOWS),
+        excepted=keys.texts("excepted", most=MAX_WINDOWS),
+        every=keys.seconds_or_none("every"),
+        spread=keys.seconds("spread"),
+        lock_wait=keys.seconds("lock_wait"),
+        objective=_wanted(keys.within("objective", keys.value("objective"))) if keys.value("objective") else None,
+    )
+
+
+def _wanted(keys: "_Keys") -> Wanted:
+    return Wanted(
+        success=keys.seconds_or_none("success"),
+        within=keys.seconds("within"),
+        fresh=keys.seconds_or_none("fresh"),
     )
 
 

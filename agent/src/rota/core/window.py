@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Protocol
+from zoneinfo import ZoneInfo
 
 from rota.core.calendar import BadExpression, read_weekdays
 
@@ -25,12 +26,24 @@ class Window(Protocol):
     def around(self, local: datetime) -> str:
         """What this time (aware, of the schedule's zone) lies in, for people; empty where it lies outside."""
 
+    def spelt(self, first: date, last: date, zone: ZoneInfo) -> tuple[str, ...]:
+        """The windows that say the same of these days, as `parse` reads them wherever this one's file is not."""
+
 
 @dataclass(frozen=True)
-class Span:
-    """From `begin` until just before `end`, once."""
+class Written:
+    """A window that its text says in full."""
 
     text: str
+
+    def spelt(self, first: date, last: date, zone: ZoneInfo) -> tuple[str, ...]:
+        return (self.text,)
+
+
+@dataclass(frozen=True)
+class Span(Written):
+    """From `begin` until just before `end`, once."""
+
     begin: datetime
     end: datetime
 
@@ -39,10 +52,9 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Season:
+class Season(Written):
     """The days of every year from `first` to `last`, both month and day, over the turn of the year where it must."""
 
-    text: str
     first: tuple[int, int]
     last: tuple[int, int]
 
@@ -54,10 +66,9 @@ class Season:
 
 
 @dataclass(frozen=True)
-class Weekly:
+class Weekly(Written):
     """On these weekdays (Monday is 0) from `begin` until just before `end`; past midnight where it is not later."""
 
-    text: str
     weekdays: frozenset[int]
     begin: time
     end: time

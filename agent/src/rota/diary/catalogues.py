@@ -13,6 +13,7 @@ from rota.core.definition import parameter_of
 from rota.core.parameter import Parameter
 from rota.core.record import CatalogueRecord, Declared, as_mapping
 from rota.diary.models import Catalogue, Host, Quarantine, TaskDefinition, TaskPause
+from rota.diary.standings import keep_timings, pauses_on
 
 SHOWN_CHANGES = 20
 
@@ -25,6 +26,9 @@ def save_catalogue(host: Host, record: CatalogueRecord) -> None:
     # The release before may not have known what this is; its host has sent it once more.
     Quarantine.objects.filter(host=host, record_id=str(record.id)).delete()
     said = as_mapping(record)
+    for definition in said["tasks"].values():  # type: ignore[attr-defined]  # as its record makes it
+        # What it adds to the fields changes as months go by, and is no change of the task.
+        del definition["timing"]
     digest = digest_of({"tasks": said["tasks"], "is_asking": record.is_asking})
     current = catalogue_of(host)
     if current and record.at < current.last:
@@ -42,11 +46,13 @@ def save_catalogue(host: Host, record: CatalogueRecord) -> None:
             last=record.at,
         )
         save_definitions(host, record, said["tasks"])  # type: ignore[arg-type]  # as its record makes it
+    paused = pauses_on(host)
     TaskPause.objects.filter(host=host).delete()
     TaskPause.objects.bulk_create(
         TaskPause(host=host, task=task, since=each.since, until=each.until, by=each.by, reason=each.reason)
         for task, each in record.pauses.items()
     )
+    keep_timings(host, record, paused)
 
 
 def save_definitions(host: Host, record: CatalogueRecord, said: Mapping[str, object]) -> None:

@@ -485,7 +485,8 @@ class SavedSearch(models.Model):
 class Tally(models.Model):
     """How many runs of a task that began on a day (in UTC) ended so on a host, and their seconds together.
 
-    It says what happened: runs that are kept no longer stay counted.
+    It says what happened: runs that are kept no longer stay counted. `beside` of them count for nothing, as trials and
+    attempts that another followed; `missed` counts slots, of those that were skipped, which should have run.
     """
 
     day = models.DateField()
@@ -494,6 +495,8 @@ class Tally(models.Model):
     status = models.CharField(max_length=20, choices=Status.choices)
     runs = models.BigIntegerField()
     seconds = models.FloatField()
+    beside = models.BigIntegerField(default=0, db_default=0)
+    missed = models.BigIntegerField(default=0, db_default=0)
 
     class Meta:
         constraints: ClassVar = [
@@ -556,6 +559,39 @@ class TaskPause(models.Model):
 
     def __str__(self) -> str:
         return f"a pause of {self.task} on {self.host}"
+
+
+class TaskStanding(models.Model):
+    """How a task of a host stands, brought up to date with each record: its latest runs, what is due, what is missing.
+
+    `timing` is when it runs by itself, as the newest catalogue tells it, and `coming` are its next slots in seconds
+    since 1970. Of them `due` is the first of which no record speaks; its run is late from `late` on. `missing` is the
+    first slot since the latest run that did not run, and `why` the reason. `median` and `p95` are the usual seconds of
+    its good runs.
+    """
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="standings", db_index=False)
+    task = models.CharField(max_length=200)
+    standing = models.JSONField(default=dict)
+    timing = models.JSONField(null=True)
+    coming = models.JSONField(default=list)
+    due = models.DateTimeField(null=True)
+    late = models.DateTimeField(null=True)
+    missing = models.DateTimeField(null=True)
+    why = models.CharField(max_length=2000, blank=True)
+    median = models.FloatField(null=True)
+    p95 = models.FloatField(null=True)
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["host", "task"], name="standing_of_task")]
+        indexes: ClassVar = [
+            models.Index(fields=["late"], name="standing_late"),
+            models.Index(fields=["due"], name="standing_due"),
+            models.Index(fields=["missing"], condition=Q(missing__isnull=False), name="standing_missing"),
+        ]
+
+    def __str__(self) -> str:
+        return f"how {self.task} stands on {self.host}"
 
 
 class HostRequest(models.Model):

@@ -29,6 +29,7 @@ from rota.diary.following import forget
 from rota.diary.models import Catalogue, Deploy, Host, Item, Outbound, Output, Quarantine, ReviewState, Run, Status
 from rota.diary.reviewing import carry
 from rota.diary.searching.keeping import refresh, refresh_caught
+from rota.diary.standings import follow_runs
 
 KEPT_BODY = 64 * 1024
 NEEDS_ANALYSIS = (Status.FAILED, Status.LOST)
@@ -193,6 +194,7 @@ def save_runs(host: Host, records: Sequence[RunRecord], now: datetime) -> None:
     carry(host, (record for record in records if record.id not in said and first_review(record)), now=now)
     refresh([record.id for record in records])
     tallies.add(host, records)
+    follow_runs(host, records, now=now)
 
 
 def reviews_given(records: Sequence[RunRecord]) -> dict[UUID, tuple[str, str]]:

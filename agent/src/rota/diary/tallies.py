@@ -1,13 +1,16 @@
 """How many runs of each task ended how on each day: counted as they come, and kept when the runs are gone."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass
 from datetime import UTC, date, datetime, timedelta
+from operator import itemgetter
 
 from django.db import connection, transaction
-from django.db.models import Count, Sum
 
+from rota.core.history import changes_standing, tally_of
 from rota.core.record import RunRecord
+from rota.diary.looking_back import as_record
 from rota.diary.models import Host, Mark, Run, Status, Tally
 
 UNCOUNTED = "tally: not before"
@@ -16,27 +19,42 @@ UNCOUNTED = "tally: not before"
 Cell = tuple[date, int, str, str]
 
 ADD = """
-INSERT INTO diary_tally (day, host_id, task, status, runs, seconds) VALUES (%s, %s, %s, %s, %s, %s)
+INSERT INTO diary_tally (day, host_id, task, status, runs, seconds, beside, missed)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (day, host_id, task, status)
-DO UPDATE SET runs = diary_tally.runs + excluded.runs, seconds = diary_tally.seconds + excluded.seconds
+DO UPDATE SET runs = diary_tally.runs + excluded.runs, seconds = diary_tally.seconds + excluded.seconds,
+beside = diary_tally.beside + excluded.beside, missed = diary_tally.missed + excluded.missed
 """
+
+
+@dataclass(slots=True)
+class Sum:
+    """What is known of the runs of a cell."""
+
+    runs: int = 0
+    seconds: float = 0.0
+    beside: int = 0
+    missed: int = 0
+
+    def add(self, record: RunRecord) -> None:
+        self.runs += 1
+        self.seconds += record.duration or 0
+        self.beside += not changes_standing(record)
+        self.missed += tally_of(record).missed
 
 
 def add(host: Host, records: Iterable[RunRecord]) -> None:
     """Count these runs where they have ended: each does so once. Runs within the caller's transaction."""
-    runs: Counter[Cell] = Counter()
-    seconds: Counter[Cell] = Counter()
+    sums: dict[Cell, Sum] = defaultdict(Sum)
     for record in records:
         if record.status.is_final:
-            cell = (record.started.astimezone(UTC).date(), host.pk, record.task, record.status.value)
-            runs[cell] += 1
-            seconds[cell] += record.duration or 0  # type: ignore[assignment]  # sums of seconds
-    write((*cell, amount, float(seconds[cell])) for cell, amount in sorted(runs.items()))
+            sums[record.started.astimezone(UTC).date(), host.pk, record.task, record.status.value].add(record)
+    write(sums)
 
 
-def write(rows: Iterable[tuple[date, int, str, str, int, float]]) -> None:
+def write(sums: Mapping[Cell, Sum]) -> None:
     with connection.cursor() as cursor:
-        cursor.executemany(ADD, list(rows))
+        cursor.executemany(ADD, [(*cell, *astuple(found)) for cell, found in sorted(sums.items(), key=itemgetter(0))])
 
 
 def uncounted() -> date | None:
@@ -70,13 +88,11 @@ def recount(day: date) -> None:
         with connection.cursor() as cursor:
             cursor.execute("LOCK TABLE diary_tally IN SHARE ROW EXCLUSIVE MODE")
     Tally.objects.filter(day=day).delete()
+    sums: dict[Cell, Sum] = defaultdict(Sum)
     ended = Run.objects.filter(started__gte=begin_of(day), started__lt=begin_of(day + timedelta(days=1)))
-    cells = (
-        ended.exclude(status=Status.RUNNING)
-        .values_list("host_id", "task", "status")
-        .annotate(Count("pk"), Sum("duration", default=0.0))
-    )
-    write((day, *cell) for cell in cells.order_by("host_id", "task", "status"))
+    for run in ended.exclude(status=Status.RUNNING).select_related("host").iterator(chunk_size=1000):
+        sums[day, run.host_id, run.task, run.status].add(as_record(run))
+    write(sums)
 
 
 def begin_of(day: date) -> datetime:

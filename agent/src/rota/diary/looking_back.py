@@ -1,0 +1,40 @@
+"""Runs that the diary keeps as the records they came in, for the rules that hosts and diary share."""
+
+from rota.core.record import RunRecord
+from rota.core.status import Environment, Status, Trigger
+from rota.diary.models import Host, Run
+
+LATEST = 60
+"""How many of a task's runs say how it stands: enough for all the durations that are remembered."""
+
+
+def latest_records(host: Host, task: str) -> list[RunRecord]:
+    """The latest runs of a task, the oldest first."""
+    rows = Run.objects.filter(host=host, task=task).select_related("host").order_by("-started", "-id")[:LATEST]
+    return [as_record(row) for row in reversed(rows)]
+
+
+def as_record(run: Run) -> RunRecord:
+    """What the run came to; without its output and items, and what is known of it for people alone."""
+    return RunRecord(
+        id=run.pk,
+        host=run.host.name,
+        environment=Environment(run.environment),
+        task=run.task,
+        pack=run.pack or None,
+        slot=run.slot,
+        trigger=Trigger(run.trigger),
+        started=run.started,
+        ended=run.ended,
+        status=Status(run.status),
+        reason=run.reason,
+        duration=run.duration,
+        counts=run.counts,
+        attempt=run.attempt,
+        asked_by=run.asked_by,
+        attended=run.attended,
+        parameters=run.parameters,
+        dry_run=run.dry_run,
+        unexpected=tuple(run.unexpected),
+        retry_at=run.retry_at,
+    )
