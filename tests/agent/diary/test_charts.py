@@ -33,6 +33,7 @@ def test_a_year_has_a_square_for_each_day_up_to_this_one() -> None:
     [
         ({"succeeded": 9, "failed": 1}, "failed", "path"),
         ({"succeeded": 9, "lost": 1, "skipped": 2}, "lost", "path"),
+        ({"succeeded": 9, "skipped": 2, "missed": 1}, "missed", "path"),
         ({"succeeded": 9, "skipped": 1}, "skipped", "circle"),
         ({"succeeded": 9}, "succeeded", None),
     ],

@@ -56,6 +56,7 @@ RIGHTS = {
     "caught": READ,
     "review_many": Right(post=Role.REVIEWER),
     "failures_feed": Right(get=READER),
+    "slots_calendar": Right(get=READER),
     "metrics": Right(get=READER),
     "tokens": READ,
     "make_token": Right(post=Role.VIEWER),

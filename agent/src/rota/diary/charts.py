@@ -19,10 +19,11 @@ from rota.diary.templatetags.diary import number
 WEEKS = 53
 CELL, GAP, LEFT, TOP = 12, 2, 30, 16
 WIDTH, HEIGHT, MARGIN = 720, 150, 72
-WORST_FIRST = ("failed", "lost", "skipped", "succeeded")
+WORST_FIRST = ("failed", "lost", "missed", "skipped", "succeeded")
 AMOUNTS = {
     "failed": ngettext_lazy("%(shown)s failed", "%(shown)s failed", "runs"),
     "lost": ngettext_lazy("%(shown)s lost", "%(shown)s lost", "runs"),
+    "missed": ngettext_lazy("%(shown)s missed", "%(shown)s missed", "runs"),
     "skipped": ngettext_lazy("%(shown)s skipped", "%(shown)s skipped", "runs"),
     "succeeded": ngettext_lazy("%(shown)s succeeded", "%(shown)s succeeded", "runs"),
 }
@@ -30,20 +31,27 @@ AMOUNTS = {
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """How many runs that began on a day came to which end; `address` leads to them."""
+    """How many runs that began on a day came to which end, `missed` slots beside them; `address` leads to them.
+
+    `is_missing` says that no record speaks of some slot of that day.
+    """
 
     day: date
     runs: Mapping[str, int]
     address: str
+    is_missing: bool = False
 
     @property
     def worst(self) -> str:
-        return next((status for status in WORST_FIRST if self.runs.get(status)), "none")
+        ends = [status for status in WORST_FIRST if self.runs.get(status)]
+        is_worse = self.is_missing and not (ends and ends[0] in WORST_FIRST[:3])
+        return "missing" if is_worse else next(iter(ends), "none")
 
     @property
     def title(self) -> str:
-        said = amounts(self.runs, WORST_FIRST)
-        return f"{self.day:%Y-%m-%d}: {said or gettext('no slot')}"
+        said = [amounts(self.runs, WORST_FIRST)]
+        said += [gettext("no record of a slot")] if self.is_missing else []
+        return f"{self.day:%Y-%m-%d}: {', '.join(filter(None, said)) or gettext('no slot')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,7 @@ def cell(known: Day | None, day: date, first: date) -> SafeString:
 
 
 def shape(worst: str, x: int, y: int) -> SafeString:
-    """What tells a day from others where colours do not: a cross, a question's dot, a ring; nothing on good days."""
+    """What tells a day from others where colours do not: a cross, a bar, a square, a ring; nothing on good days."""
     inner, outer = 3, CELL - 3
     match worst:
         case "failed":
@@ -102,6 +110,8 @@ def shape(worst: str, x: int, y: int) -> SafeString:
             )  # fmt: skip
         case "lost":
             return format_html('<path class="mark" d="M{} {}h{}"/>', x + inner, y + CELL // 2, outer - inner)
+        case "missed" | "missing":
+            return format_html('<path class="mark" d="M{} {}h6v6h-6z"/>', x + inner, y + inner)
         case "skipped":
             return format_html('<circle class="mark" cx="{}" cy="{}" r="3"/>', x + CELL // 2, y + CELL // 2)
     return mark_safe("")  # noqa: S308 - a constant

@@ -1,18 +1,22 @@
 """How a task did over time on a host: its days, durations and counts, and how many of its runs succeeded."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
 from urllib.parse import urlencode
 
-from django.db.models import Sum
 from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
+from rota.core.history import Days, success_rate
+from rota.core.history import Tally as CoreTally
+from rota.core.objective import Attainment, attain
 from rota.diary import charts
 from rota.diary.models import Host, Run, Status, Tally
+from rota.diary.prospect import Prospect
 from rota.diary.templatetags.diary import length, number
 
 YEAR = timedelta(days=371)
@@ -35,47 +39,70 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """`rate` is the share of the last 30 days' runs that succeeded, skipped slots apart; None where there was none."""
+    """`rate` is the share of the last 30 days' runs that succeeded, of those that should have; None without any.
+
+    `is_empty` says that there is no day to show; `attainment` how far the task is from its objective, None without one.
+    """
 
     year: SafeString
+    is_empty: bool
     summary: str
     rate: float | None
-    runs: int
+    attainment: Attainment | None
     charts: list[Chart]
 
 
-def history_of(host: Host, task: str, *, now: datetime) -> History:
+def history_of(host: Host, task: str, prospect: Prospect, *, now: datetime) -> History:
     today = now.astimezone(UTC).date()
-    days = list(days_of(host, task, since=today - YEAR))
-    latest = latest_runs(host, task)
-    succeeded, ended = rate_of(days, since=today - MONTH)
+    rows = list(rows_of(host, task, since=today - YEAR))
+    days = list(days_of(rows, missing=prospect.days_missing(now), host=host, task=task))
+    standing = replace(prospect.standing, days=core_days(rows))
     return History(
         year=charts.year_of(days, until=today, label=gettext("The year of %s, a square for each day") % task),
+        is_empty=not days,
         summary=charts.summary_of(days),
-        rate=succeeded / ended if ended else None,
-        runs=ended,
-        charts=list(charts_of(latest)),
+        rate=success_rate(standing, MONTH, now),
+        attainment=attain(prospect.objective, standing, now) if prospect.objective else None,
+        charts=list(charts_of(latest_runs(host, task))),
     )
 
 
-def days_of(host: Host, task: str, *, since: date) -> Iterator[charts.Day]:
-    """The days on which there were slots or runs, the oldest first; by days of UTC, as they are counted."""
-    rows = Tally.objects.filter(host=host, task=task, day__gte=since).values_list("day", "status")
-    runs: dict[date, dict[str, int]] = defaultdict(dict)
-    for day, status, amount in rows.annotate(Sum("runs")).order_by("day"):
-        runs[day][status] = amount
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What the tally says of one status on one day."""
+
+    day: date
+    status: str
+    runs: int
+    beside: int
+    missed: int
+
+
+def rows_of(host: Host, task: str, *, since: date) -> Iterator[Row]:
+    """The tally of days with slots or runs, the oldest first; by days of UTC, as they are counted."""
+    rows = Tally.objects.filter(host=host, task=task, day__gte=since).order_by("day")
+    return (Row(*values) for values in rows.values_list("day", "status", "runs", "beside", "missed"))
+
+
+def days_of(rows: Iterable[Row], *, missing: Collection[date], host: Host, task: str) -> Iterator[charts.Day]:
+    """The days as they are drawn; of a record that speaks of many slots each counts."""
+    runs: dict[date, dict[str, int]] = {day: {} for day in missing}
+    for row in rows:
+        skipped = row.status == Status.SKIPPED
+        ends = {"missed": row.missed, row.status: max(0, row.runs - row.missed)} if skipped else {row.status: row.runs}
+        runs.setdefault(row.day, {}).update(ends)
     for day, by_status in runs.items():
         asked = {"task": task, "host": host.name, "since": day.isoformat(), "until": day.isoformat()}
-        yield charts.Day(day, by_status, f"{reverse('runs')}?{urlencode(asked)}")
+        yield charts.Day(day, by_status, f"{reverse('runs')}?{urlencode(asked)}", is_missing=day in missing)
 
 
-def rate_of(days: list[charts.Day], *, since: date) -> tuple[int, int]:
-    """How many runs succeeded since that day, of how many that were to."""
-    total: Counter[str] = Counter()
-    for day in days:
-        if day.day >= since:
-            total.update(day.runs)
-    return total[Status.SUCCEEDED], sum(total[status] for status in COUNTED)
+def core_days(rows: Iterable[Row]) -> Days:
+    """The tally as hosts have it, so that both reckon alike."""
+    numbers: list[int] = []
+    for day, same in groupby(rows, key=lambda row: row.day):
+        tally = sum((CoreTally(**{row.status: row.runs - row.beside}, missed=row.missed) for row in same), CoreTally())
+        numbers += [day.toordinal(), *tally.numbers]
+    return Days(tuple(numbers))
 
 
 def latest_runs(host: Host, task: str) -> list[Run]:

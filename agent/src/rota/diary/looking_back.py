@@ -1,5 +1,7 @@
 """Runs that the diary keeps as the records they came in, for the rules that hosts and diary share."""
 
+from datetime import datetime
+
 from rota.core.record import RunRecord
 from rota.core.status import Environment, Status, Trigger
 from rota.diary.models import Host, Run
@@ -7,11 +9,23 @@ from rota.diary.models import Host, Run
 LATEST = 60
 """How many of a task's runs say how it stands: enough for all the durations that are remembered."""
 
+MOST = 1_000
+"""How many of a host's runs are looked at that began since it told its catalogue, which comes with their records."""
+
 
 def latest_records(host: Host, task: str) -> list[RunRecord]:
     """The latest runs of a task, the oldest first."""
     rows = Run.objects.filter(host=host, task=task).select_related("host").order_by("-started", "-id")[:LATEST]
     return [as_record(row) for row in reversed(rows)]
+
+
+def records_since(host: Host, moment: datetime) -> dict[str, list[RunRecord]]:
+    """The runs of a host that began since then, by task, the oldest first."""
+    rows = Run.objects.filter(host=host, started__gte=moment).select_related("host").order_by("started", "id")
+    found: dict[str, list[RunRecord]] = {}
+    for row in rows[:MOST]:
+        found.setdefault(row.task, []).append(as_record(row))
+    return found
 
 
 def as_record(run: Run) -> RunRecord:

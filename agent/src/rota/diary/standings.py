@@ -17,8 +17,8 @@ from rota.core.schedule import schedule_of
 from rota.core.task import Task
 from rota.core.timing import task_of
 from rota.diary.charts import usual
-from rota.diary.looking_back import LATEST, as_record, latest_records
-from rota.diary.models import Host, Run, TaskPause, TaskStanding
+from rota.diary.looking_back import latest_records, records_since
+from rota.diary.models import Host, TaskPause, TaskStanding
 
 MOST, FEWEST = 30, 10
 """How many coming slots of a task are known: when fewer are left, more are computed."""
@@ -43,13 +43,14 @@ def follow_runs(host: Host, records: Sequence[RunRecord], *, now: datetime) -> N
 def keep_timings(host: Host, record: CatalogueRecord, paused: Mapping[str, Pause]) -> None:
     """Plan anew the tasks that the catalogue tells otherwise than before, when these were paused."""
     rows = {row.task: row for row in TaskStanding.objects.filter(host=host)}
-    pauses, changed = pauses_on(host), []
+    pauses, since = pauses_on(host), records_since(host, record.at)
+    changed = []
     for name, definition in record.tasks.items():
         row = rows.get(name) or unknown(host, name, now=record.at)
         timing = plain_timing(definition.timing) if definition.timing else None
         if name not in rows or row.timing != timing or pauses.get(name) != paused.get(name):
             row.timing = timing
-            changed.append(plan_anew(row, pauses.get(name), at=record.at))
+            changed.append(plan_anew(row, since.get(name, ()), pauses.get(name), at=record.at))
     save(changed)
     gone = dict.fromkeys(("timing", "due", "late", "missing"), None)
     TaskStanding.objects.filter(host=host).exclude(task__in=record.tasks).update(coming=[], **gone)
@@ -117,8 +118,11 @@ def answer(row: TaskStanding, task: Task, runs: Iterable[RunRecord], pause: Paus
     expect(row, task, left, pause)
 
 
-def plan_anew(row: TaskStanding, pause: Pause | None, *, at: datetime) -> TaskStanding:
-    """The row with other slots after this moment; those up to it stay, to be judged by what was planned then."""
+def plan_anew(row: TaskStanding, since: Iterable[RunRecord], pause: Pause | None, *, at: datetime) -> TaskStanding:
+    """The row with other slots after this moment; those up to it stay, to be judged by what was planned then.
+
+    `since` are the runs that began later and are known already.
+    """
     task, is_paused = planned_task(row), pause is not None and pause.covers(at)
     if task is None or is_paused:
         keep(row, replace(standing_of(row), missing=None))
@@ -127,8 +131,7 @@ def plan_anew(row: TaskStanding, pause: Pause | None, *, at: datetime) -> TaskSt
         row.coming, row.due, row.late = [], None, None
         return row
     expect(row, task, [*past, *slots_after(task, pause, at)], pause)
-    since = Run.objects.filter(host=row.host, task=row.task, started__gte=at).select_related("host")
-    answer(row, task, map(as_record, since.order_by("started")[:LATEST]), pause, now=at)
+    answer(row, task, since, pause, now=at)
     return row
 
 
@@ -154,3 +157,9 @@ def needed_at(task: Task, standing: Standing, pause: Pause | None) -> datetime |
 def coming_of(row: TaskStanding) -> list[datetime]:
     """The slots to come that are known, and those that passed of which no record speaks yet."""
     return [datetime.fromtimestamp(seconds, UTC) for seconds in row.coming]
+
+
+def coming_slots(row: TaskStanding, now: datetime) -> list[datetime]:
+    """The next slots that are known, of a task that is needed every so often the moment at which it is due."""
+    known = coming_of(row) or ([row.due] if row.due else [])
+    return [moment for moment in known if moment > now]

@@ -66,6 +66,7 @@ urlpatterns = [
     path("login/oidc/", oidc.start, name="oidc_start"),
     path("login/oidc/back", oidc.back, name="oidc_back"),
     path("metrics", feeds.metrics, name="metrics"),
+    path("slots.ics", feeds.slots, name="slots_calendar"),
     path("failures.atom", feeds.failures, name="failures_feed"),
     path("tokens/", tokens.tokens, name="tokens"),
     path("tokens/make", tokens.make_one, name="make_token"),

@@ -1,7 +1,7 @@
 """The pages: overview, one run, hosts, releases; the outbox and the list of runs have modules of their own."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from django.db.models import Count, F, OuterRef, QuerySet, Subquery, Window
@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 
 from rota.diary.deploying import fared, since_good
 from rota.diary.filters import host_number
+from rota.diary.lateness import due_next, is_silent, troubles
 from rota.diary.listing import listed
 from rota.diary.models import Assessment, Deploy, Host, Outbound, Output, Quarantine, Run, Status, TaskDefinition, Token
 from rota.diary.output import Rendered
@@ -22,12 +23,15 @@ from rota.diary.pages.live import following
 from rota.diary.paging import page_of
 from rota.diary.reviewing import OPEN, open_like
 
-SILENT_AFTER = timedelta(hours=1)
 # So that the overview fits a laptop's screen.
-SHOWN_FAILURES = 15
-SHOWN_RUNNING = 5
-SHOWN_HOSTS = 6
-SHOWN_DEPLOYS = 5
+SHOWN_FAILURES = 12
+"""And what is late, missed or slow, of which there are no more than so many."""
+SHOWN_TROUBLES = 6
+SHOWN_RUNNING = 3
+SHOWN_DUE = 4
+SHOWN_HOSTS = 4
+SHOWN_DEPLOYS = 3
+MOST_RUNNING = 100
 SHOWN_QUARANTINE = 25
 SHOWN_ITEMS = 500
 SHOWN_CAUGHT = 10
@@ -36,21 +40,27 @@ SHOWN_TOKENS = 200
 
 @require_safe
 def overview(request: HttpRequest) -> HttpResponse:
-    """What needs somebody now, what is running, when each host was last heard of, what was deployed last."""
+    """What needs somebody now, what is running and due next, when each host was last heard of, the latest deploys."""
     now = timezone.now()
-    failures = list(unhandled_failures()[: SHOWN_FAILURES + 1])
-    running = list(listed(Run.objects.filter(status=Status.RUNNING)).order_by("-started", "-id")[: SHOWN_RUNNING + 1])
+    under_way = Run.objects.filter(status=Status.RUNNING).select_related("host").only("id", "task", "started", "host")
+    running = list(under_way.order_by("-started", "-id")[:MOST_RUNNING])
+    found = troubles(running, now=now)
+    shown = SHOWN_FAILURES - len(found[:SHOWN_TROUBLES])
+    failures = list(unhandled_failures()[: shown + 1])
     # The silent ones first: they want somebody.
     contacts = sorted(hosts_with_contact(now), key=lambda contact: not contact.is_silent)
     return render(
         request,
         "diary/overview.html",
         {
-            "failures": failures[:SHOWN_FAILURES],
-            "more_failures": len(failures) > SHOWN_FAILURES,
+            "failures": failures[:shown],
+            "more_failures": len(failures) > shown,
             "open_amount": Run.objects.filter(review__in=OPEN).count(),
+            "troubles": found[:SHOWN_TROUBLES],
+            "more_troubles": len(found) - SHOWN_TROUBLES,
             "running": running[:SHOWN_RUNNING],
             "more_running": len(running) > SHOWN_RUNNING,
+            "due": due_next(SHOWN_DUE, now=now),
             "hosts": contacts[:SHOWN_HOSTS],
             "more_hosts": len(contacts) > SHOWN_HOSTS,
             "hosts_amount": len(contacts),
@@ -161,7 +171,7 @@ def hosts_with_contact(now: datetime) -> list[Contact]:
     return [
         Contact(
             host=row,
-            is_silent=row.last_contact is None or now - row.last_contact > SILENT_AFTER,
+            is_silent=is_silent(row, now),
             release=row.release or "",
             deployed=row.deployed,
         )

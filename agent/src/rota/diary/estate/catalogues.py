@@ -2,11 +2,13 @@
 
 from datetime import datetime, timedelta
 
-from rota.core.record import CatalogueRecord, Declared, Definition
+from rota.core.record import CatalogueRecord, Declared, Definition, Timing, Wanted
 from rota.core.status import Environment
-from rota.core.wording import span
+from rota.core.wording import in_words, span
 from rota.diary.estate.runs import identifier, release_at
 from rota.diary.estate.tasks import TASKS, MadeTask
+
+MONTH = timedelta(days=30).total_seconds()
 
 
 def catalogue_record(host: str, *, now: datetime) -> CatalogueRecord:
@@ -25,15 +27,31 @@ def catalogue_record(host: str, *, now: datetime) -> CatalogueRecord:
 
 
 def definition(task: MadeTask) -> Definition:
-    every, first = timedelta(minutes=task.every), timedelta(minutes=task.at)
+    every = span(timedelta(minutes=task.every))
     return Definition(
         description=task.name.replace("_", " ").capitalize(),
-        words=f"every {span(every).removeprefix('1 ')}",
+        words=in_words(task.schedule),
         pack=task.pack,
         is_asked=True,
         has_dry_run=False,
         parameters=tuple(map(declared, task.parameters or {})),
-        fields={"zone": "UTC", "spread": span(first), "catch_up": "latest", "timeout": span(every)},
+        fields={"schedule": task.schedule, "zone": "UTC", "catch_up": "latest", "timeout": every},
+        timing=timing(task),
+    )
+
+
+def timing(task: MadeTask) -> Timing:
+    fresh = 2.2 * timedelta(minutes=task.every)
+    return Timing(
+        schedule=(task.schedule,),
+        zone="UTC",
+        dst="",
+        only=(),
+        excepted=(),
+        every=None,
+        spread=0,
+        lock_wait=0,
+        objective=Wanted(success=task.success, within=MONTH, fresh=fresh.total_seconds()) if task.success else None,
     )
 
 

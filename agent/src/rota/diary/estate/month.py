@@ -34,8 +34,14 @@ TROUBLES = (
     Trouble("production", "import_members", 9.2, 53, EXIT_3),
     Trouble("development", "run_simulation", 5.1, 30, (Status.FAILED, "out of memory", None, 9)),
     Trouble("production", "fetch_prices", 0.2, 5, (Status.FAILED, "timeout", None, 15)),
+    Trouble("backup", "backup_prune", 0.9, 26, (Status.SKIPPED, "never started: its timer was stopped", None, None)),
     Trouble("staging", "send_reports", 3.0, 80, (Status.SKIPPED, "paused: by operator until Monday", None, None)),
 )
+HANGING = ("production", "preflight")
+"""Whose latest run does not end."""
+BEHIND = ("staging", "collect_files")
+"""Whose latest slot nothing is known of."""
+UNKNOWN = timedelta(minutes=130)
 
 
 def month(host: str, *, now: datetime) -> Iterator[RunRecord]:
@@ -43,8 +49,11 @@ def month(host: str, *, now: datetime) -> Iterator[RunRecord]:
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     for task in TASKS:
         if host in task.hosts:
-            for slot in task.slots(today - LENGTH, now):
-                yield from at_slot(task, host, slot, today=today, now=now)
+            until = now - UNKNOWN if (host, task.name) == BEHIND else now
+            slots = task.slots(today - LENGTH, until)
+            for slot in slots:
+                hangs = (host, task.name) == HANGING and slot == slots[-1]
+                yield from at_slot(task, host, slot, today=today, now=slot if hangs else now)
 
 
 def at_slot(task: MadeTask, host: str, slot: datetime, *, today: datetime, now: datetime) -> Iterator[RunRecord]:

@@ -11,6 +11,7 @@ FRONT = ("production", "staging")
 
 DAY = 24 * 60
 WEEK = 7 * DAY
+WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class MadeTask:
     """`every` is minutes between slots, `at` the minute of the first after midnight (of Monday, for weekly ones).
 
     `typical` is seconds; `size` the median of its output in bytes, 0 where it says nothing; `things` what its items
-    are called, with a place for a number.
+    are called, with a place for a number. `success` is which part of its runs is to succeed.
     """
 
     name: str
@@ -31,6 +32,16 @@ class MadeTask:
     counts: tuple[str, ...] = ()
     things: str = ""
     parameters: Mapping[str, str] | None = None
+    success: float | None = None
+
+    @property
+    def schedule(self) -> str:
+        """Its slots as a calendar expression."""
+        day, minute = divmod(self.at, DAY)
+        hour = minute // 60
+        if self.every == WEEK:
+            return f"{WEEKDAYS[day]} {hour:02}:{minute % 60:02}"
+        return f"{hour:02}:{minute % 60:02}" if self.every == DAY else f"{hour:02}/{self.every // 60}:{minute % 60:02}"
 
     def slots(self, begin: datetime, end: datetime) -> list[datetime]:
         """Its slots from `begin` on and before `end`, both in UTC."""
@@ -54,7 +65,9 @@ TASKS = (
     MadeTask("process_logged_errors", "logs", LIVE, 120, 20, 2.1, 380, ("errors",)),
     MadeTask("process_logs", "logs", FRONT, DAY, 185, 48.0, 2200, ("visits", "pages")),
     MadeTask("geoip_download", "logs", FRONT, WEEK, 1500, 9.0, 240, (), "GeoLite2-Country_{}.mmdb"),
-    MadeTask("backup", "backup", ("production",), 60, 20, 96.0, 1500, ("databases", "bytes"), "diary-{}.dump"),
+    MadeTask(
+        "backup", "backup", ("production",), 60, 20, 96.0, 1500, ("databases", "bytes"), "diary-{}.dump", None, 0.9
+    ),
     MadeTask("backup_prune", "backup", ("backup",), DAY, 220, 75.0, 900, ("archives",)),
     MadeTask("backup_check", "backup", ("backup",), WEEK, 6 * DAY + 280, 2900.0, 700, ("chunks",)),
     MadeTask(
@@ -68,7 +81,9 @@ TASKS = (
     MadeTask(
         "build_statistics", "reports", FRONT, 360, 15, 140.0, 2600, ("rows",), "loans-{}.csv", {"since": "2026-01-31"}
     ),
-    MadeTask("import_members", "community", LIVE, 240, 35, 14.0, 850, ("members", "skipped"), "members-{}.xml"),
+    MadeTask(
+        "import_members", "community", LIVE, 240, 35, 14.0, 850, ("members", "skipped"), "members-{}.xml", None, 0.95
+    ),
     MadeTask("remind_members", "community", ("production",), DAY, 480, 8.0, 520, ("mails",), "member {}"),
     MadeTask("collect_files", "prepress", FRONT, 120, 3, 3.5, 300, ("files", "bytes"), "/srv/in/a-{}.pdf"),
     MadeTask("preflight", "prepress", FRONT, 180, 11, 22.0, 1700, ("pages", "warnings"), "/srv/in/order-{}.pdf"),

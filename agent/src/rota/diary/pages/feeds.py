@@ -1,24 +1,34 @@
-"""What people follow with other programs: a feed of failures, and measurements for Prometheus."""
+"""What people follow with other programs: a feed of failures, a calendar of slots, measurements for Prometheus."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from heapq import merge
 from itertools import islice
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.feedgenerator import Atom1Feed
 from django.utils.translation import get_language, gettext
 from django.views.decorators.http import require_safe
 
+from rota.core.agenda import Series, write_agenda
 from rota.diary.api.access import for_readers
 from rota.diary.filters import BadFilter, RunFilter, read_filter
 from rota.diary.listing import Listing
 from rota.diary.measurements import measure
-from rota.diary.models import Run, Status
+from rota.diary.models import Run, Status, TaskStanding
 from rota.diary.phrases import in_words
 from rota.diary.searching.query import BadQuery
+from rota.diary.standings import coming_slots
+from rota.diary.templatetags.diary import length as taking
 
 NEWEST = 50
+NARROWING = {"host": "host__name", "task": "task"}
+EACH = 10
+"""How many slots of a task the calendar has: what runs each hour is no appointment."""
+MOST_TASKS = 500
+REFRESH = timedelta(hours=1)
 FOLLOWED = (Status.FAILED, Status.LOST)
 
 
@@ -59,6 +69,34 @@ def newest_failures(wanted: RunFilter) -> list[Run]:
     listings = [Listing.of(replace(wanted, status=status, sort="")) for status in statuses]
     found = [islice(each.runs(Run.objects.select_related("host")), NEWEST) for each in listings]
     return list(islice(merge(*found, key=lambda run: (run.started, run.pk), reverse=True), NEWEST))
+
+
+@for_readers
+@require_safe
+def slots(request: HttpRequest) -> HttpResponse:
+    """The coming slots as a calendar (iCalendar, RFC 5545), narrowed by `host` and `task`."""
+    wanted = {name: str(value).replace("\0", "") for name, value in request.GET.items()}
+    if unknown := sorted(wanted.keys() - NARROWING):
+        said = f"{unknown[0]!r} is no filter; there are: {', '.join(NARROWING)}\n"
+        return HttpResponse(said, status=400, content_type="text/plain; charset=utf-8")
+    planned = TaskStanding.objects.filter(due__isnull=False).select_related("host").defer("standing", "timing")
+    rows = planned.filter(**{NARROWING[name]: value for name, value in wanted.items()}).order_by("due")[:MOST_TASKS]
+    now = timezone.now()
+    series = (series_of(row, request, now) for row in rows)
+    text = write_agenda(", ".join(["Rota", *wanted.values()]), series, now=now, refresh=REFRESH)
+    return HttpResponse(text, content_type="text/calendar; charset=utf-8")
+
+
+def series_of(row: TaskStanding, request: HttpRequest, now: datetime) -> Series:
+    """The next slots of a task; of a minute each where it takes less, or nobody knows."""
+    return Series(
+        name=f"{row.task}-{row.host.name}",
+        begins=coming_slots(row, now)[:EACH],
+        length=timedelta(seconds=max(60.0, row.median or 0)),
+        summary=f"{row.task} · {row.host.name}",
+        description=gettext("usually takes %s") % taking(row.median) if row.median else "",
+        url=request.build_absolute_uri(reverse("task", args=[row.host.name, row.task])),
+    )
 
 
 @for_readers

@@ -12,6 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext
 
+from rota.core.objective import percent
 from rota.diary.models import Run
 from rota.diary.output import render_text
 from rota.diary.phrases import in_words, schedule_in_words
@@ -34,6 +35,15 @@ def since(value: datetime | None) -> SafeString | str:
         return gettext("never")
     ago = gettext("%(length)s ago") % {"length": roughly((timezone.now() - value).total_seconds())}
     return timed(value, ago, f"{local(value)} · {exact(value)}")
+
+
+@register.filter
+def until(value: datetime) -> SafeString | str:
+    """In how long, in its largest unit, or how long ago, with the moment on hover."""
+    seconds = (value - timezone.now()).total_seconds()
+    if seconds < 0:
+        return since(value)
+    return timed(value, gettext("in %(length)s") % {"length": roughly(seconds)}, f"{local(value)} · {exact(value)}")
 
 
 def timed(value: datetime, text: str, title: str) -> SafeString:
@@ -85,7 +95,7 @@ def number(value: float) -> str:
 @register.filter
 def percentage(share: float) -> str:
     """A share, cut and never rounded up: 99.9% is not all."""
-    return gettext("%(share)s%%") % {"share": number_format(f"{int(share * 1000) / 10:g}")}
+    return gettext("%(share)s%%") % {"share": number_format(percent(share).removesuffix("%"))}
 
 
 @register.filter
