@@ -108,6 +108,8 @@ def test_a_task_that_was_told_is_planned_as_on_its_host(tmp_path: Path) -> None:
     assert record.tasks["elsewhere"].timing == replace(
         timing, schedule=(), zone="UTC", dst="", only=(), excepted=(), spread=0, objective=None
     )
+    by_hand = record_of(catalogue, {}, "", NOW, has_timers=False)
+    assert [each.timing for each in by_hand.tasks.values()] == [None, None]
 
 
 def test_only_an_empty_calendar_leaves_no_slot_of_a_task() -> None:

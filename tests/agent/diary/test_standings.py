@@ -102,6 +102,8 @@ def test_nothing_is_due_while_a_task_is_paused_or_gone(production: Shipper) -> N
     assert (due(), standing().missing) == (slot(9), None)
     production.ship(told(NOON + DAY, pauses={"send_reports": pause | {"until": None}}))
     assert due() == ""
+    production.ship(skipped(2, "paused: until resumed by anna"))
+    assert due() == ""
     production.ship(told(NOON + 2 * DAY))
     assert due() == slot(3)
     production.ship(catalogue(at=(NOON + 3 * DAY).isoformat(), tasks={}))
@@ -119,7 +121,8 @@ def test_a_task_that_is_needed_every_so_often_is_due_that_long_after_its_success
 
 @pytest.mark.parametrize("said", [None, timing(schedule=["when the moon is full"])], ids=["older", "newer"])
 def test_hosts_of_other_releases_are_understood_as_far_as_possible(production: Shipper, said: Any) -> None:
-    production.ship(catalogue(tasks={"send_reports": definition(timing=said)}))
+    production.ship(skipped(-30, "host was down"), catalogue(tasks={"send_reports": definition(timing=said)}))
+    assert standing().missing
     production.ship(*(record(day, duration=10.0 + day) for day in range(20)))
     assert due() == ""
     assert (standing().median, standing().p95) == (19.5, pytest.approx(28.05))

@@ -22,13 +22,20 @@ MARK = "catalogue"
 
 
 def tell_catalogue(
-    spool: Spool, catalogue: Catalogue, pauses: Mapping[str, Pause], release: str, now: datetime
+    spool: Spool,
+    catalogue: Catalogue,
+    pauses: Mapping[str, Pause],
+    release: str,
+    now: datetime,
+    *,
+    has_timers: bool = True,
 ) -> bool:
     """Put a record of the catalogue among those to be sent, unless one that says the same was told today.
 
+    Where nothing runs by itself, `has_timers` keeps it from telling when.
     What was told last is remembered beside the records that were sent, where no task can change it.
     """
-    record = record_of(catalogue, pauses, release, now)
+    record = record_of(catalogue, pauses, release, now, has_timers=has_timers)
     mark, told = spool.folder / "sent" / MARK, f"{now:%Y-%m-%d} {digest_of(record)}\n"
     if read_mark(mark) == told:
         return False
@@ -37,7 +44,9 @@ def tell_catalogue(
     return True
 
 
-def record_of(catalogue: Catalogue, pauses: Mapping[str, Pause], release: str, now: datetime) -> CatalogueRecord:
+def record_of(
+    catalogue: Catalogue, pauses: Mapping[str, Pause], release: str, now: datetime, *, has_timers: bool = True
+) -> CatalogueRecord:
     agent = catalogue.agent
     return CatalogueRecord(
         id=UUID(make_identifier(time.time_ns() // 1_000_000, os.urandom(10))),
@@ -47,7 +56,7 @@ def record_of(catalogue: Catalogue, pauses: Mapping[str, Pause], release: str, n
         release=fitting(release, MAX_NAME),
         is_asking=agent.asking,
         tasks={
-            name: replace(definition_of(task), timing=timing_of(task, agent.environment, now))
+            name: replace(definition_of(task), timing=timing_of(task, agent.environment, now) if has_timers else None)
             for name, task in catalogue.tasks.items()
         },
         pauses={

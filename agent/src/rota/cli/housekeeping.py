@@ -186,7 +186,8 @@ def ship_records(options: argparse.Namespace) -> None:
     progress = Progress("records")
     with holding(spool.folder / "sent", "rota ship"):
         try:
-            tell_catalogue(spool, catalogue, Pauses(places.pauses).all(), release_at(places.current), now)
+            pauses, release = Pauses(places.pauses).all(), release_at(places.current)
+            tell_catalogue(spool, catalogue, pauses, release, now, has_timers=not places.is_embedded)
             sent = ship(spool, diary, pause=spool.folder / "sent" / "pause", now=now, tell=progress.tell)
         finally:
             progress.end()

@@ -200,7 +200,7 @@ class Definition:
     """What a task of a host is. `words` say when it runs, `fields` what else is not as Rota has it, as people read it.
 
     `is_asked` says that a run of it may be asked for in the diary, `has_dry_run` that it can show what it would do.
-    `timing` is None of a host whose release does not tell it.
+    `timing` is None of a host whose release does not tell it, and of one without timers.
     """
 
     description: str

@@ -13,7 +13,7 @@ from rota.core.history import Days, Ended, Standing, Tally, follow
 from rota.core.pause import Pause
 from rota.core.plan import HORIZON, Planned
 from rota.core.record import CatalogueRecord, RunRecord, parse_timing, plain_timing
-from rota.core.schedule import schedule_of
+from rota.core.schedule import SECOND, schedule_of
 from rota.core.task import Task
 from rota.core.timing import task_of
 from rota.diary.charts import usual
@@ -124,7 +124,7 @@ def plan_anew(row: TaskStanding, since: Iterable[RunRecord], pause: Pause | None
     `since` are the runs that began later and are known already.
     """
     task, is_paused = planned_task(row), pause is not None and pause.covers(at)
-    if task is None or is_paused:
+    if is_paused:
         keep(row, replace(standing_of(row), missing=None))
     past = [] if is_paused else [moment for moment in coming_of(row) if moment <= at]
     if task is None:
@@ -138,6 +138,10 @@ def plan_anew(row: TaskStanding, since: Iterable[RunRecord], pause: Pause | None
 def slots_after(task: Task, pause: Pause | None, begin: datetime) -> list[datetime]:
     """The next slots later than this moment that nothing forbids."""
     schedule = schedule_of(task)
+    if pause and pause.covers(begin):
+        if pause.until is None:
+            return []
+        begin = pause.until - SECOND
     slots = due.planned(schedule, pause, begin, begin + HORIZON) if schedule else iter(())
     return list(islice((slot.moment for slot in islice(slots, SCANNED) if not slot.reason), MOST))
 
