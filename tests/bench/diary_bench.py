@@ -148,6 +148,9 @@ def addresses(reader: Reader) -> dict[str, str]:
         "its output as text": f"{first[1]}output.txt",
         "hosts": "/hosts/",
         "releases": "/releases/",
+        "tasks": "/tasks/",
+        "one task": "/hosts/production/tasks/backup/",
+        "calendar of slots": "/slots.ics",
     }
 
 

@@ -9,14 +9,15 @@ from random import Random
 
 from django.db import connection, transaction
 
-from rota.core.record import DeployRecord, RunRecord
+from rota.core.record import DeployRecord, RunRecord, as_mapping
 from rota.diary import tallies
 from rota.diary.estate.bulk import insert
+from rota.diary.estate.catalogues import catalogue_record
 from rota.diary.estate.runs import CATCHING, deploy_record, identifier, outbound_record, run_record
 from rota.diary.estate.tasks import HOSTS, TASKS
 from rota.diary.models import Assessment, Deploy, Host, Item, Output, Person, Review, ReviewState, Role, Run
 from rota.diary.searching.keeping import refresh
-from rota.diary.storing import first_review, run_row, save_deploys, save_outbound
+from rota.diary.storing import first_review, run_row, save_deploys, save_outbound, store
 
 A_DAY = 2500
 """How many runs the estate has in a day."""
@@ -55,6 +56,8 @@ def seed(amount: int, *, until: datetime, tell: Callable[[int, int], None]) -> i
         first = number * CHUNK
         made += seed_chunk(first, min(CHUNK, amount - first), hosts, until=until)
         tell(amount - first, amount)
+    for name, host in hosts.items():
+        store(host, [as_mapping(catalogue_record(name, now=until))], now=until)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
     return made
