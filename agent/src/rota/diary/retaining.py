@@ -12,8 +12,8 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from rota.core.retention import Keep, Worth
-from rota.diary.configuration import DiaryKeep
 from rota.diary.comparing import good_runs
+from rota.diary.configuration import DiaryKeep
 from rota.diary.listing import beyond
 from rota.diary.models import AuditEntry, Deploy, DeployStatus, Item, Outbound, Output, Quarantine, Review, Run, Status
 from rota.diary.paging import Key

@@ -11,7 +11,7 @@ def mark_unread(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("diary", "0012_following"),
+        ("diary", "0013_standings"),
     ]
 
     operations = [
