@@ -57,6 +57,9 @@ def test_a_run_is_compared_with_the_last_good_one_or_another(cast: Cast, product
     assert "<script" not in page
     for said in ("failed: exit 3", "full=True", bad_one["release"], "&lt;b&gt;", "&lt;i&gt;april.pdf", "march.pdf"):
         assert said in page, said
+    german = cast.viewer.get(f"/runs/{bad}/difference/", HTTP_ACCEPT_LANGUAGE="de").content.decode()
+    for said in ("erfolgreich", "fehlgeschlagen: Exit-Code 3", "1 min 0 s"):
+        assert f"<td>{said}</td>" in german, said
     assert f'<option value="{good}">' in page
     assert "-read 5 files in 2 s" in lines_in(page_of(cast, bad, exact="yes"))
     assert "-all well" not in lines_in(page_of(cast, bad, beside=suspicious))

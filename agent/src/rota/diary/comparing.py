@@ -1,13 +1,15 @@
 """How a run differs from another, above all from the last good one: bounded, so that the page comes at once."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import islice, zip_longest
 
 from django.db.models import QuerySet
+from django.template.defaultfilters import filesizeformat
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from rota.adapters.comparing import TookTooLong, find_hunks
@@ -27,6 +29,8 @@ from rota.core.record import MAX_OUTPUT, Item, RunRecord
 from rota.core.status import Environment, Status, Trigger
 from rota.diary.models import Output, Run
 from rota.diary.output import Look, render_line, split_lines
+from rota.diary.phrases import in_words
+from rota.diary.templatetags.diary import duration, written
 
 MOST_NORMALISED = 2 * MAX_OUTPUT
 """Characters of two outputs together in which times, ids and the like are told apart: all that two hosts keep."""
@@ -103,9 +107,30 @@ def last_good_before(run: Run) -> Run | None:
 
 def changes_of(run: Run, other: Run) -> list[Change]:
     """In what the result and the circumstances differ, and the counts."""
-    facts = find_facts(record_of(run), record_of(other))
-    named = (replace(each, what=str(FACTS.get(each.what, each.what))) for each in facts)
-    return [*named, *count_changes(run.counts, other.counts)]
+    facts = (as_read(each, run, other) for each in find_facts(record_of(run), record_of(other)))
+    return [*facts, *count_changes(run.counts, other.counts)]
+
+
+def as_read(fact: Change, run: Run, other: Run) -> Change:
+    """The fact in the reader's language, its values as other pages write them."""
+    what, write = str(FACTS.get(fact.what, fact.what)), WRITTEN.get(fact.what)
+    return Change(what, write(other), write(run)) if write else replace(fact, what=what)
+
+
+def result_of(run: Run) -> str:
+    status = run.get_status_display()
+    result = f"{status}: {in_words(run.reason)}" if run.reason else status
+    if not run.unexpected:
+        return result
+    return gettext("%(result)s, but %(doubts)s") % {"result": result, "doubts": run.doubts}
+
+
+WRITTEN: dict[str, Callable[[Run], str]] = {
+    "result": result_of,
+    "dry run": lambda run: written(run.dry_run),
+    "duration": lambda run: duration(run.duration),
+    "peak memory": lambda run: filesizeformat(run.memory_peak),
+}
 
 
 def items_of(run: Run, other: Run) -> Items:

@@ -11,6 +11,7 @@ from django.utils.translation import gettext
 
 from rota.core.incident import is_slow
 from rota.diary.models import Host, Run, TaskStanding
+from rota.diary.phrases import in_words
 from rota.diary.templatetags.diary import length
 
 SILENT_AFTER = timedelta(hours=1)
@@ -72,7 +73,7 @@ def overdue(rows: Sequence[TaskStanding], now: datetime) -> Iterator[Trouble]:
 
 
 def missed(row: TaskStanding, since: datetime) -> Trouble:
-    return Trouble("missed", gettext("missed"), row.host, row.task, since, row.why)
+    return Trouble("missed", gettext("missed"), row.host, row.task, since, in_words(row.why))
 
 
 def late_one(row: TaskStanding) -> Trouble:

@@ -77,8 +77,9 @@ def slots(request: HttpRequest) -> HttpResponse:
     """The coming slots as a calendar (iCalendar, RFC 5545), narrowed by `host` and `task`."""
     wanted = {name: str(value).replace("\0", "") for name, value in request.GET.items()}
     if unknown := sorted(wanted.keys() - NARROWING):
-        said = f"{unknown[0]!r} is no filter; there are: {', '.join(NARROWING)}\n"
-        return HttpResponse(said, status=400, content_type="text/plain; charset=utf-8")
+        said = gettext("“%(name)s” is no filter; there are: %(names)s")
+        said %= {"name": unknown[0], "names": ", ".join(NARROWING)}
+        return HttpResponse(f"{said}\n", status=400, content_type="text/plain; charset=utf-8")
     planned = TaskStanding.objects.filter(due__isnull=False).select_related("host").defer("standing", "timing")
     rows = planned.filter(**{NARROWING[name]: value for name, value in wanted.items()}).order_by("due")[:MOST_TASKS]
     now = timezone.now()
