@@ -129,7 +129,7 @@ WRITTEN: dict[str, Callable[[Run], str]] = {
     "result": result_of,
     "dry run": lambda run: written(run.dry_run),
     "duration": lambda run: duration(run.duration),
-    "peak memory": lambda run: filesizeformat(run.memory_peak),
+    "peak memory": lambda run: "" if run.memory_peak is None else filesizeformat(run.memory_peak),
 }
 
 

@@ -48,7 +48,8 @@ RUNS_OF = f"diary_run run WHERE run.host_id = %s AND {ENDED}"
 COUNT_BEFORE = COUNT.format(runs=f"{RUNS_OF} AND run.started < %s ORDER BY run.started DESC, run.id DESC")
 COUNT_AFTER = COUNT.format(runs=f"{RUNS_OF} AND run.started >= %s ORDER BY run.started, run.id")
 
-# The tasks of each host are found by steps along an index, and of each the first run after the deploy.
+# The tasks of each host are found by steps along an index, and of each the first run after the deploy. Whether that is
+# bad is asked run by run: for a join SQLite reads all runs, to make a filter of them.
 BROKEN = f"""{SHOWN}, tasks (host, task) AS (
     SELECT host, (SELECT min(task) FROM diary_run WHERE host_id = host)
     FROM (SELECT DISTINCT host FROM shown) hosts
@@ -59,7 +60,7 @@ BROKEN = f"""{SHOWN}, tasks (host, task) AS (
     SELECT shown.id, task, (SELECT run.id FROM {RUN_THERE} AND run.task = tasks.task {AFTER} LIMIT 1)
     FROM shown JOIN tasks ON tasks.host = shown.host
 ), broken (deploy, task, run) AS (
-    SELECT deploy, firsts.task, run FROM firsts JOIN diary_run run ON run.id = firsts.run WHERE {IS_BAD}
+    SELECT deploy, task, run FROM firsts WHERE (SELECT {IS_BAD} FROM diary_run run WHERE run.id = firsts.run)
 )
 SELECT deploy, broken.run FROM broken JOIN shown ON shown.id = deploy
 WHERE NOT (SELECT {IS_BAD} FROM {RUN_THERE} AND run.task = broken.task {BEFORE} LIMIT 1)"""  # noqa: S608 - made of constants

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from rota.core.errors import RotaError
 from rota.diary.models import Host, Outbound, Run
-from rota.diary.reviewing import OPEN
+from rota.diary.reviewing import IS_OPEN
 
 MOST_CHOICES = 500
 FACTS = (
@@ -128,7 +128,7 @@ def condition(name: str, value: str) -> Q:
     if name == "host":
         return Q(host_id=host_number(value))
     if name == "review" and value == "open":
-        return Q(review__in=OPEN)
+        return Q(IS_OPEN)
     if name == "reason":
         return Q(reason=value) | Q(reason__startswith=f"{value}:")
     if name == "tag":

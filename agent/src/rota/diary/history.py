@@ -21,7 +21,7 @@ from rota.diary.templatetags.diary import length, number
 
 YEAR = timedelta(days=371)
 MONTH = timedelta(days=30)
-NEWEST = 300
+NEWEST = 120
 """How many of the latest runs the charts show."""
 MOST_COUNTS = 4
 COUNTED = (Status.SUCCEEDED, Status.FAILED, Status.LOST)

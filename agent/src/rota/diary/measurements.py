@@ -6,7 +6,7 @@ from django.db.models import Count, F, OuterRef, Subquery, Sum
 
 from rota.core.exposition import Sample, show_family
 from rota.diary.models import Host, Outbound, Quarantine, Run, Status, Tally, TaskDefinition
-from rota.diary.reviewing import OPEN
+from rota.diary.reviewing import IS_OPEN
 
 
 def measure() -> str:
@@ -58,7 +58,7 @@ def running() -> Iterator[Sample]:
 
 
 def unhandled() -> Iterator[Sample]:
-    found = Run.objects.filter(review__in=OPEN).values_list("host__name", "task", "review").annotate(Count("pk"))
+    found = Run.objects.filter(IS_OPEN).values_list("host__name", "task", "review").annotate(Count("pk"))
     for host, task, review, amount in found.order_by("host__name", "task", "review"):
         yield {"host": host, "task": task, "review": review}, amount
 

@@ -43,13 +43,13 @@ class Page(Generic[Row]):
     newest: str
 
 
-def page_of(rows: "QuerySet[Row]", query: QueryDict, *, by: str = "started") -> Page[Row]:
+def page_of(rows: "QuerySet[Row]", query: QueryDict, *, by: str = "started", most: int = PAGE) -> Page[Row]:
     """Return the page an address asks for: its `before` or `after` names the row beyond which to look.
 
     `by` is the column of the moment that the list is ordered by.
     """
     after, before = parse_key(query.get("after", "")), parse_key(query.get("before", ""))
-    shown, has_newer, has_older = beyond(rows, before=before, after=after, most=PAGE, by=by)
+    shown, has_newer, has_older = beyond(rows, before=before, after=after, most=most, by=by)
     return Page(
         rows=shown,
         newer=address(query, "after", key_of(shown[0], by)) if has_newer and shown else "",

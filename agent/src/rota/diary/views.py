@@ -21,7 +21,7 @@ from rota.diary.output import render as render_output
 from rota.diary.pages.asking import again
 from rota.diary.pages.live import following
 from rota.diary.paging import page_of
-from rota.diary.reviewing import OPEN, open_like
+from rota.diary.reviewing import IS_OPEN, OPEN, open_like
 
 # So that the overview fits a laptop's screen.
 SHOWN_FAILURES = 12
@@ -30,6 +30,8 @@ SHOWN_TROUBLES = 6
 SHOWN_RUNNING = 3
 SHOWN_DUE = 4
 SHOWN_HOSTS = 4
+DEPLOYS = 12
+"""Of the page of releases: each is told with how runs fared after it."""
 SHOWN_DEPLOYS = 3
 MOST_RUNNING = 100
 SHOWN_QUARANTINE = 25
@@ -55,7 +57,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         {
             "failures": failures[:shown],
             "more_failures": len(failures) > shown,
-            "open_amount": Run.objects.filter(review__in=OPEN).count(),
+            "open_amount": Run.objects.filter(IS_OPEN).count(),
             "troubles": found[:SHOWN_TROUBLES],
             "more_troubles": len(found) - SHOWN_TROUBLES,
             "running": running[:SHOWN_RUNNING],
@@ -126,7 +128,7 @@ def releases(request: HttpRequest) -> HttpResponse:
     """Every deploy of every host, newest first, and how runs fared after it."""
     deploys = Deploy.objects.select_related("host")
     wanted = request.GET.get("host", "").replace("\0", "")
-    page = page_of(deploys.filter(host_id=host_number(wanted)) if wanted else deploys, request.GET)
+    page = page_of(deploys.filter(host_id=host_number(wanted)) if wanted else deploys, request.GET, most=DEPLOYS)
     how = fared(page.rows)
     return render(
         request,
@@ -145,7 +147,7 @@ def unhandled_failures() -> "QuerySet[Run]":
     each = [F("task"), F("host")]
     newest_first = [F("started").desc(), F("id").desc()]
     return (
-        listed(Run.objects.filter(review__in=OPEN))
+        listed(Run.objects.filter(IS_OPEN))
         .annotate(
             place=Window(RowNumber(), partition_by=each, order_by=newest_first),
             open=Window(Count("*"), partition_by=each),

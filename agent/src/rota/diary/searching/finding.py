@@ -10,8 +10,10 @@ from uuid import UUID
 from rota.diary.paging import PAGE
 from rota.diary.searching.index import SHIFTS, SIBLINGS, Asked, Hit, Span, TookTooLong, index
 
-ENOUGH_TIME = 0.5
-"""Seconds after which no further span is begun; what is left can be asked for."""
+ENOUGH_TIME = 0.1
+"""Seconds after which all but the nearest span are given up; what is left can be asked for."""
+LONGEST = 2.0
+"""Seconds for the nearest span, so that whoever asks on gets on."""
 AT_ONCE = 200
 MANY = 20
 MORE = 500
@@ -45,18 +47,20 @@ class Finding:
             # What many runs have is found so, one after the other; what few have, the index finds faster.
             if len(near) < MANY:
                 break
+        within = LONGEST
         for span in spans(left, newest_first=self.newest_first):
-            if time.monotonic() > until:
+            if within <= 0:
                 self.stopped = nearest(span, newest_first=self.newest_first)
                 return
-            yield from self._in(span)
+            yield from self._in(span, within)
             if self.stopped is not None:
                 return
+            within = until - time.monotonic()
 
-    def _in(self, span: Span) -> Iterator[Hit]:
+    def _in(self, span: Span, within: float) -> Iterator[Hit]:
         while True:
             try:
-                found = index().find(self.asked, span, AT_ONCE, newest_first=self.newest_first)
+                found = index().find(self.asked, span, AT_ONCE, newest_first=self.newest_first, within=within)
             except TookTooLong:
                 self.stopped = nearest(span, newest_first=self.newest_first)
                 return

@@ -32,9 +32,6 @@ WALKED = {"postgresql": 1000, "sqlite": 250}
 ENOUGH = 40
 """Of what was found on the walk: it ends there, and may be gone on with."""
 
-LONGEST_SECONDS = 2.0
-"""That one question may take PostgreSQL; it is ended then. SQLite cannot be stopped while it is within FTS5."""
-
 Hit = tuple[int, UUID]
 
 
@@ -72,8 +69,11 @@ class Index(Protocol):
     def walk(self, asked: Asked, span: Span, *, newest_first: bool) -> tuple[list[Hit], int | None]:
         """What the nearest runs of the span have of it, and the key from which on nothing was looked at, or None."""
 
-    def find(self, asked: Asked, span: Span, most: int, *, newest_first: bool) -> list[Hit]:
-        """The first of those in the span that have it. Raises TookTooLong."""
+    def find(self, asked: Asked, span: Span, most: int, *, newest_first: bool, within: float) -> list[Hit]:
+        """The first of those in the span that have it. Raises TookTooLong on PostgreSQL after so many seconds.
+
+        SQLite cannot be stopped while it is within FTS5.
+        """
 
 
 def key_of(started: datetime, identifier: UUID) -> int:
@@ -151,12 +151,12 @@ class PostgresIndex:
             last = cursor.fetchone()
         return hits, last[0] if last else None
 
-    def find(self, asked: Asked, span: Span, most: int, *, newest_first: bool) -> list[Hit]:
+    def find(self, asked: Asked, span: Span, most: int, *, newest_first: bool, within: float) -> list[Hit]:
         # "+ 0" keeps the planner from walking the primary key instead: it cannot know how far that would be.
         statement = f"""
             SELECT key, run_id FROM diary_words WHERE words @@ %s::tsquery AND key + 0 >= %s AND key + 0 < %s
             ORDER BY key + 0 {direction(newest_first)} LIMIT %s"""  # noqa: S608 - made of constants
-        with transaction.atomic(), limited_statement(), connection.cursor() as cursor:
+        with transaction.atomic(), limited_statement(within), connection.cursor() as cursor:
             cursor.execute(statement, [as_tsquery(asked, blocks(span)), span.low, span.high, most])
             hits: list[Hit] = cursor.fetchall()
         return hits
@@ -200,7 +200,7 @@ class SqliteIndex:
         hits = [(key, UUID(run)) for key, run, words in rows if asked.query.fits(unpacked(words))]
         return hits, rest_after(rows, most)
 
-    def find(self, asked: Asked, span: Span, most: int, *, newest_first: bool) -> list[Hit]:
+    def find(self, asked: Asked, span: Span, most: int, *, newest_first: bool, within: float) -> list[Hit]:
         statement = f"""
             SELECT key, run_id FROM diary_fts JOIN diary_words ON key = diary_fts.rowid
             WHERE diary_fts MATCH %s AND diary_fts.rowid >= %s AND diary_fts.rowid < %s
@@ -216,10 +216,10 @@ def index() -> Index:
 
 
 @contextmanager
-def limited_statement() -> Iterator[None]:
+def limited_statement(within: float) -> Iterator[None]:
     """End what takes too long on PostgreSQL, within a transaction."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL statement_timeout = {max(1, round(LONGEST_SECONDS * 1000))}")
+        cursor.execute(f"SET LOCAL statement_timeout = {max(1, round(within * 1000))}")
     try:
         yield
     except OperationalError as error:
