@@ -22,7 +22,7 @@ from rota.core.wording import in_words, schedule_in_words
         ("Mon..Fri *:0/10", "every 10 minutes, Monday to Friday Europe/Zurich"),
         ("8..17:0/15", "every 15 minutes from 08:00 to 17:59 Europe/Zurich"),
         ("8..17:30", "every hour from 08:30 to 17:30 Europe/Zurich"),
-        ("0/6:15", "every 6 hours, 15 minutes past Europe/Zurich"),
+        ("0/6:15", "every 6 hours at :15 Europe/Zurich"),
         ("*:*:0/5", "every 5 seconds"),
         ("minutely", "every minute"),
         ("*-*-01 03:00", "on the 1st of each month at 03:00 Europe/Zurich"),

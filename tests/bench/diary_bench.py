@@ -3,7 +3,8 @@
     PYTHONPATH=agent/src python -m tests.bench.diary_bench --runs 10000 100000 1000000
 
 Seeds each diary, serves it by gunicorn behind nginx as a host does (without TLS), asks for every page some fifty times
-over one connection, and prints tables of the medians and 95th percentiles in milliseconds. It needs the Debian packages
+over one connection, and prints tables of the medians and 95th percentiles in milliseconds; then wrk has eight readers
+ask for some of the pages at once, for ten seconds each. It needs the Debian packages
 that `./run test` installs, and for a million runs some 10 GB of disk, which it gives back.
 """
 
@@ -79,7 +80,7 @@ class Reader:
         self.cookies: dict[str, str] = {}
 
     def ask(self, path: str, form: dict[str, str] | None = None) -> tuple[int, str]:
-        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items()), "Host": "localhost"}
+        headers = {"Cookie": self.cookie(), "Host": "localhost"}
         if form is not None:
             headers |= {"Content-Type": "application/x-www-form-urlencoded", "Referer": "https://localhost/"}
         body = None if form is None else urlencode(form)
@@ -90,6 +91,9 @@ class Reader:
             name, _, value = cookie.partition(";")[0].partition("=")
             self.cookies[name] = value
         return answer.status, text
+
+    def cookie(self) -> str:
+        return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
 
     def log_in(self) -> None:
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.ask("/login/")[1])
@@ -183,6 +187,20 @@ def served(folder: Path) -> Iterator[int]:
             diary.terminate()
 
 
+def crowd(reader: Reader, port: int) -> Iterator[str]:
+    """What eight readers at once are answered, a line for each page; says how many answers were no good ones."""
+    for path in ("/", "/runs/", "/runs/?text=timeout+traceback"):
+        headers = {"Cookie": reader.cookie(), "Host": "localhost"}
+        command = ["wrk", "--threads=2", "--connections=8", "--duration=10s", "--latency"]
+        command += [f"--header={name}: {value}" for name, value in headers.items()]
+        done = subprocess.run([*command, f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True)
+        rate, p99 = (re.search(found, done.stdout) for found in (r"Requests/sec: +(\S+)", r" 99% +(\S+)"))
+        bad = re.search(r"(Non-2xx.*|Socket errors.*)", done.stdout)
+        assert rate, done.stdout
+        assert p99, done.stdout
+        yield f"`{path}`: {float(rate[1]):.0f} a second, 99 of 100 within {p99[1]}{', ' + bad[1] if bad else ''}"
+
+
 def is_healthy(port: int) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
@@ -255,9 +273,10 @@ def bench(engine: str, runs: int) -> tuple[dict[str, Measured], str]:
                 reader = Reader(port)
                 reader.log_in()
                 found = {name: reader.measure(path) for name, path in addresses(reader).items()}
+                together = list(crowd(reader, port))
                 first, again = ingest(port)
     told = f"{engine}, {runs:,} runs: seeded in {seeded:.0f} s; {HEALED:,} records in {first:.1f} s, "
-    told += f"again in {again:.1f} s"
+    told += f"again in {again:.1f} s; eight readers at once: {'; '.join(together)}"
     return found, told
 
 

@@ -121,7 +121,7 @@ def test_schedules_are_said_in_the_readers_language() -> None:
             ),
             "on the last day of each month at 03:00 UTC": "am letzten Tag jedes Monats um 03:00 UTC",
             "when the last success is 1 day 12 hours old": "wenn der letzte Erfolg 1 d 12 h alt ist",
-            "every 6 hours, 15 minutes past UTC; by hand": "alle 6 Stunden, 15 Minuten danach UTC; von Hand",
+            "every 6 hours at :15 UTC; by hand": "alle 6 Stunden um :15 UTC; von Hand",
             "*-*-* 01:02:03 UTC": "*-*-* 01:02:03 UTC",
             "each 1 day": "each 1 day",
         }

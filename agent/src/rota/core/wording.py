@@ -95,7 +95,7 @@ def times(calendar: Calendar) -> str:
             f"every hour from {hour.parts[0].first:02d}:{minutes[0]:02d} to {hour.parts[0].last:02d}:{minutes[0]:02d}"
         )
     if len(minutes) == 1 and not single(hour) and hour.parts[0].last is None:
-        return every(hour, "hour") + (f", {minutes[0]} minutes past" if minutes[0] else "")
+        return every(hour, "hour") + (f" at :{minutes[0]:02d}" if minutes[0] else "")
     return f"at {listed(few([f'{at:02d}:{past:02d}' for at, past in product(values(hour), minutes)]))}"
 
 

@@ -52,7 +52,7 @@ SCHEDULE = (
     _("on the %(days)s of each month"), _("on the %(days)s of %(months)s"),
     _("%(often)s from %(first)s to %(last)s"), _("every day"), _("every hour"), _("every minute"), _("every second"),
     _("every %(number)s days"), _("every %(number)s hours"), _("every %(number)s minutes"),
-    _("every %(number)s seconds"), _("%(number)s minutes past"), _("every %(day)s"),
+    _("every %(number)s seconds"), _("every %(day)s"),
     _("%(first)s to %(last)s"), _("%(some)s and %(last)s"), _("last"), _("%(day)s last"),
     _("Monday"), _("Tuesday"), _("Wednesday"), _("Thursday"), _("Friday"), _("Saturday"), _("Sunday"),
     _("January"), _("February"), _("March"), _("April"), _("May"), _("June"), _("July"),
