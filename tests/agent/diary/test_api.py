@@ -20,10 +20,10 @@ from rota.diary import tokens
 from rota.diary.models import Person, PersonToken, Run
 from rota.diary.wsgi import application
 from tests.agent.diary.conftest import TOKEN, Cast, Shipper, visitor
-from tests.agent.diary.records import deploy, failed, run
+from tests.agent.diary.records import catalogue, caught, definition, deploy, failed, run, timing
 
 EXAMPLES = 20
-LISTS = ("/api/v1/runs", "/api/v1/hosts", "/api/v1/deploys")
+LISTS = ("/api/v1/runs", "/api/v1/hosts", "/api/v1/deploys", "/api/v1/tasks", "/api/v1/outbox")
 
 
 @pytest.fixture
@@ -129,6 +129,50 @@ def test_lists_are_narrowed_and_paged_by_key(cast: Cast, production: Shipper, to
     assert answer(client, "/api/v1/hosts")[0]["name"] == "production"
 
 
+def test_runs_are_narrowed_by_all_that_the_page_narrows_by(cast: Cast, production: Shipper, token: str) -> None:
+    production.ship(run(), run(trigger="manual", asked_by="anna", pack="logs", reason="too slow: 3"))
+    for query in ("trigger=manual", "asked_by=anna", "pack=logs", "reason=too+slow", "since=2025-03-01"):
+        found = answer(bearing(token), f"/api/v1/runs?{query}")["runs"]
+        assert len(found) == (2 if query.startswith("since") else 1), query
+    assert answer(bearing(token), "/api/v1/runs?until=2025-02-01")["runs"] == []
+    assert "since" in answer(bearing(token), "/api/v1/runs?since=yesterday", 422)["error"]
+
+
+def test_tasks_are_told_with_what_is_to_come_of_them(cast: Cast, production: Shipper, token: str) -> None:
+    tasks = {"send_reports": definition(timing=timing()), "by_hand": definition()}
+    production.ship(catalogue(tasks=tasks), run(duration=3.0))
+    client = bearing(token)
+    told = {each["task"]: each for each in answer(client, "/api/v1/tasks?host=production")}
+    assert told.keys() == tasks.keys()
+    assert told["by_hand"]["due"] is None
+    assert told["send_reports"]["due"] is not None
+    assert told["send_reports"]["is_late"]
+    whole = answer(client, "/api/v1/hosts/production/tasks/send_reports")
+    assert whole.items() >= told["send_reports"].items()
+    assert whole["fields"] == definition()["fields"]
+    assert answer(client, "/api/v1/tasks?host=other") == []
+    assert "nothing" in answer(client, "/api/v1/hosts/production/tasks/other", 404)["error"]
+    assert "hots" in answer(client, "/api/v1/tasks?hots=production", 422)["error"]
+    assert 'rota_diary_late{host="production",task="send_reports"} 1' in client.get("/metrics").content.decode()
+
+
+def test_what_was_caught_is_told_and_found(cast: Cast, production: Shipper, token: str) -> None:
+    production.ship(*(caught(subject=f"Letter {n}", at=f"2025-03-01T02:{n:02d}:00Z") for n in range(5)))
+    client = bearing(token)
+    for query in ("", "text=letter&"):
+        first = answer(client, f"/api/v1/outbox?{query}limit=3")
+        second = answer(client, f"/api/v1/outbox?{query}limit=3&before={first['older'].replace('+', '%2B')}")
+        assert [each["subject"][-1] for each in first["caught"] + second["caught"]] == ["4", "3", "2", "1", "0"]
+        assert second["older"] is None
+        back = answer(client, f"/api/v1/outbox?{query}limit=3&after={second['newer'].replace('+', '%2B')}")
+        assert back["caught"] == first["caught"]
+    (one,) = answer(client, "/api/v1/outbox?text=%22letter+2%22")["caught"]
+    whole = answer(client, f"/api/v1/outbox/{one['id']}")
+    assert whole == one | {"text": caught()["text"]}
+    assert "before" in answer(client, "/api/v1/outbox?text=letter&before=x", 422)["error"]
+    assert "nothing" in answer(client, f"/api/v1/outbox/{uuid.uuid4()}", 404)["error"]
+
+
 @pytest.mark.parametrize(
     "query", ["stauts=failed", "status=broken", "limit=0", "limit=x", "before=yesterday", "host=%00", "review=fine"]
 )
@@ -170,7 +214,7 @@ def one_connection() -> Iterator[None]:
 
 def test_the_api_is_as_its_document_says_whatever_is_asked(cast: Cast, production: Shipper, token: str) -> None:
     """Schemathesis asks each address what its document allows and what it does not."""
-    production.ship(run(), failed(output="\x1b[31mred\0"[:-1]), deploy())
+    production.ship(run(), failed(output="\x1b[31mred\0"[:-1]), deploy(), caught(), catalogue())
     headers = {"X-Forwarded-Proto": "https", "Host": "localhost", "Authorization": f"Bearer {token}"}
     rules = settings(
         max_examples=EXAMPLES,
@@ -190,4 +234,4 @@ def test_the_api_is_as_its_document_says_whatever_is_asked(cast: Cast, productio
         for operation in operations:
             for mode in GenerationMode:
                 rules(given(case=operation.as_strategy(generation_mode=mode))(ask))()
-    assert len(operations) == 5
+    assert len(operations) == 9

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Iterator
 
 from django.db.models import Count, F, OuterRef, Subquery, Sum
+from django.utils import timezone
 
 from rota.core.exposition import Sample, show_family
-from rota.diary.models import Host, Outbound, Quarantine, Run, Status, Tally, TaskDefinition
+from rota.diary.models import Host, Outbound, Quarantine, Run, Status, Tally, TaskDefinition, TaskStanding
 from rota.diary.reviewing import IS_OPEN
 
 
@@ -24,6 +25,18 @@ def families() -> Iterator[tuple[str, str, str, Iterable[Sample]]]:
         "gauge",
         "When the latest run that succeeded ended.",
         last_successes(),
+    )
+    yield (
+        "rota_diary_due_timestamp_seconds",
+        "gauge",
+        "When a run of the task is due: its next slot, or the one of which no run is known yet.",
+        due(),
+    )
+    yield (
+        "rota_diary_late",
+        "gauge",
+        "Whether a run that is due has not begun though it had time to, or the latest slot did not run.",
+        late(),
     )
     yield (
         "rota_diary_host_last_contact_timestamp_seconds",
@@ -70,6 +83,20 @@ def last_successes() -> Iterator[Sample]:
     rows = TaskDefinition.objects.filter(until=None).annotate(latest=latest).exclude(latest=None)
     for host, task, ended in rows.order_by("host__name", "task").values_list("host__name", "task", "latest"):
         yield {"host": host, "task": task}, ended.timestamp()
+
+
+def due() -> Iterator[Sample]:
+    rows = TaskStanding.objects.exclude(due=None).order_by("host__name", "task")
+    for host, task, moment in rows.values_list("host__name", "task", "due"):
+        if moment:
+            yield {"host": host, "task": task}, moment.timestamp()
+
+
+def late() -> Iterator[Sample]:
+    now = timezone.now()
+    rows = TaskStanding.objects.exclude(late=None, missing=None).order_by("host__name", "task")
+    for host, task, moment, missing in rows.values_list("host__name", "task", "late", "missing"):
+        yield {"host": host, "task": task}, int(missing is not None or (moment is not None and moment <= now))
 
 
 def contacts() -> Iterator[Sample]:

@@ -37,18 +37,28 @@ class Letters:
         """Raises BadQuery."""
         if not self.wanted.text:
             return page_of(self.wanted.narrow(rows), query, by="at")
-        self.unread = not_before(UNREAD_CAUGHT)
         backwards = bool(query.get("after"))
         place = query.get("after" if backwards else "before", "")
-        found = list(islice(self.found(rows, place, newest_first=not backwards), PAGE + 1))
-        shown = found[:PAGE][::-1] if backwards else found[:PAGE]
-        has_newer, has_older = (len(found) > PAGE, True) if backwards else (bool(place), len(found) > PAGE)
+        shown, has_newer, has_older = self.part(rows, place, backwards=backwards, most=PAGE)
         return Page(
             rows=[row for _, row in shown],
             newer=address(query, "after", str(shown[0][0])) if has_newer and shown else "",
             older=address(query, "before", str(shown[-1][0])) if has_older and shown else "",
             newest=address(query, "", "") if place else "",
         )
+
+    def part(
+        self, rows: "QuerySet[Outbound]", place: str, *, backwards: bool, most: int
+    ) -> tuple[list[tuple[int, Outbound]], bool, bool]:
+        """What was searched for, at most so much beyond this place, newest first, each with its place.
+
+        And whether there is newer, and older. Raises BadQuery.
+        """
+        self.unread = not_before(UNREAD_CAUGHT)
+        found = list(islice(self.found(rows, place, newest_first=not backwards), most + 1))
+        if backwards:
+            return found[:most][::-1], len(found) > most, True
+        return found[:most], bool(place), len(found) > most
 
     def found(self, rows: "QuerySet[Outbound]", place: str, *, newest_first: bool) -> Iterator[tuple[int, Outbound]]:
         asked = Asked(parse(self.wanted.text), tuple(caught_facts(self.wanted.facts())))

@@ -15,6 +15,9 @@ from ninja.errors import AuthenticationError, ValidationError
 from rota.diary.api.access import CHALLENGE, ByTokenOrSession
 from rota.diary.api.schemas import (
     Asked,
+    Caught,
+    CaughtAsked,
+    CaughtWhole,
     Deploys,
     HostRow,
     OfHost,
@@ -22,11 +25,20 @@ from rota.diary.api.schemas import (
     Runs,
     RunsAsked,
     RunWhole,
+    TaskRow,
+    TasksAsked,
+    TaskWhole,
+    Text,
 )
-from rota.diary.filters import RunFilter, host_number
+from rota.diary.catalogues import pause_of, task_on, tasks_in_force
+from rota.diary.filters import BadFilter, OutboxFilter, RunFilter, host_number
+from rota.diary.lateness import Outlook, outlooks
 from rota.diary.listing import Listing, part_of, place_of
-from rota.diary.models import Deploy, Output, Run
+from rota.diary.models import Deploy, Host, Outbound, Output, Run, TaskDefinition
+from rota.diary.outbox import Letters
 from rota.diary.paging import Row, beyond, key_of, parse_key
+from rota.diary.prospect import prospect_of
+from rota.diary.searching.finding import is_key
 from rota.diary.searching.query import BadQuery
 from rota.diary.views import hosts_with_contact
 
@@ -54,8 +66,7 @@ def answers(schema: Any, *more: int) -> Answers:
 @api.get("runs", response=answers(Runs), summary="Runs of all hosts, newest first")
 def list_runs(request: HttpRequest, asked: Query[RunsAsked]) -> Mapping[str, Any]:
     refuse_unknown(request, asked)
-    said = asked.dict(exclude={"limit", "before", "after"})
-    listing = Listing.of(RunFilter(**{name: str(value) if value else "" for name, value in said.items()}))
+    listing = Listing.of(RunFilter(**filters(asked)))
     refuse_no_keys(asked, listing.is_place)
     shown, has_newer, has_older = part_of(
         listing,
@@ -113,6 +124,72 @@ def list_deploys(request: HttpRequest, asked: Query[OfHost]) -> Mapping[str, Any
     return {"deploys": rows, **keys}
 
 
+@api.get("tasks", response=answers(list[TaskRow]), summary="What every host does, and when")
+def list_tasks(request: HttpRequest, asked: Query[TasksAsked]) -> list[Mapping[str, Any]]:
+    refuse_unknown(request, asked)
+    rows = list(tasks_in_force(asked.host))
+    coming = outlooks({row.host_id for row in rows}, now=timezone.now())
+    return [task_row(row, coming.get((row.host_id, row.task)), is_paused=row.is_paused) for row in rows]  # type: ignore[attr-defined]  # an annotation has it
+
+
+@api.get("hosts/{host}/tasks/{task}", response=answers(TaskWhole, 404), summary="One task of one host, whole")
+def one_task(request: HttpRequest, host: Text, task: Text) -> Mapping[str, Any]:
+    here, now = get_object_or_404(Host, name=host), timezone.now()
+    found = task_on(here, task)
+    if found is None or found.is_gone:
+        raise Http404
+    pause, prospect = pause_of(here, task, now=now), prospect_of(here, task)
+    outlook = Outlook(prospect.row.due, prospect.is_late(now), prospect.row.missing)
+    return {
+        **task_row(found.row, outlook, is_paused=pause is not None),
+        **{name: found.said[name] for name in ("is_asked", "has_dry_run", "fields", "parameters")},
+        "since": found.row.since,
+        "release": found.row.release,
+        "paused_until": pause.until if pause else None,
+        "coming": prospect.coming(now),
+        "median": prospect.row.median,
+        "p95": prospect.row.p95,
+    }
+
+
+def task_row(row: TaskDefinition, outlook: Outlook | None, *, is_paused: bool) -> Mapping[str, Any]:
+    return {
+        "task": row.task,
+        "host": row.host.name,
+        "environment": row.host.environment,
+        **{name: row.definition[name] for name in ("pack", "description", "words")},
+        "is_paused": is_paused,
+        "due": outlook.due if outlook else None,
+        "is_late": outlook is not None and outlook.is_late,
+        "missed": outlook.missing if outlook else None,
+        "page": reverse("task", args=[row.host.name, row.task]),
+    }
+
+
+@api.get("outbox", response=answers(Caught), summary="What would have been sent and was caught, newest first")
+def list_caught(request: HttpRequest, asked: Query[CaughtAsked]) -> Mapping[str, Any]:
+    letters, rows = Letters(OutboxFilter(**filters(asked))), Outbound.objects.select_related("host")
+    if not asked.text:
+        shown, keys = page(request, letters.wanted.narrow(rows), asked, by="at")
+        return {"caught": shown, **keys, "unread": None}
+    refuse_unknown(request, asked)
+    refuse_no_keys(asked, is_key)
+    place, backwards = asked.after or asked.before, bool(asked.after)
+    found, has_newer, has_older = letters.part(rows, place, backwards=backwards, most=asked.limit)
+    further = str(found[-1][0]) if has_older and found else None
+    return {
+        "caught": [row for _, row in found],
+        "older": str(letters.stopped) if letters.stopped and not backwards else further,
+        "newer": str(found[0][0]) if has_newer and found else None,
+        "unread": letters.unread,
+    }
+
+
+@api.get("outbox/{uuid:identifier}", response=answers(CaughtWhole, 404), summary="One thing that was caught")
+def one_caught(request: HttpRequest, identifier: UUID) -> Outbound:
+    return get_object_or_404(Outbound.objects.select_related("host"), pk=identifier)
+
+
 class Whole:
     """A run with what lies in other tables."""
 
@@ -141,19 +218,27 @@ def with_page(run: Run) -> Run:
     return run
 
 
-def page(request: HttpRequest, rows: "QuerySet[Row]", asked: Asked) -> tuple[list[Row], Mapping[str, str | None]]:
-    """The rows that are asked for, and the keys beyond them."""
+def filters(asked: Asked) -> dict[str, str]:
+    """What is asked for, as the filters of pages have it."""
+    said = asked.dict(exclude={"limit", "before", "after"})
+    return {name: str(value) if value else "" for name, value in said.items()}
+
+
+def page(
+    request: HttpRequest, rows: "QuerySet[Row]", asked: Asked, *, by: str = "started"
+) -> tuple[list[Row], Mapping[str, str | None]]:
+    """The rows that are asked for, in order of this moment, and the keys beyond them."""
     refuse_unknown(request, asked)
     refuse_no_keys(asked, lambda text: parse_key(text) is not None)
     before, after = parse_key(asked.before), parse_key(asked.after)
-    shown, has_newer, has_older = beyond(rows, before=before, after=after, most=asked.limit)
+    shown, has_newer, has_older = beyond(rows, before=before, after=after, most=asked.limit, by=by)
     return shown, {
-        "older": str(key_of(shown[-1])) if has_older and shown else None,
-        "newer": str(key_of(shown[0])) if has_newer and shown else None,
+        "older": str(key_of(shown[-1], by)) if has_older and shown else None,
+        "newer": str(key_of(shown[0], by)) if has_newer and shown else None,
     }
 
 
-def refuse_unknown(request: HttpRequest, asked: Asked) -> None:
+def refuse_unknown(request: HttpRequest, asked: Asked | TasksAsked) -> None:
     """Raise ValidationError for a parameter that is not known: a filter that is misspelt would find everything."""
     known = type(asked).model_fields
     for name in request.GET:
@@ -177,6 +262,11 @@ def refuse(request: HttpRequest, error: Any) -> HttpResponse:
 @api.exception_handler(BadQuery)
 def refuse_query(request: HttpRequest, error: Any) -> HttpResponse:
     return api.create_response(request, {"error": f"text: {error}"}, status=422)
+
+
+@api.exception_handler(BadFilter)
+def refuse_filter(request: HttpRequest, error: Any) -> HttpResponse:
+    return api.create_response(request, {"error": f"since, until: {error}"}, status=422)
 
 
 @api.exception_handler(AuthenticationError)

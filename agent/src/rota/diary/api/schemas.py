@@ -1,7 +1,7 @@
 """What the read API takes and answers."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from ninja import Field, Schema
@@ -42,7 +42,30 @@ class RunsAsked(Asked):
     review: Annotated[str, Field(pattern=f"^(open|{'|'.join(ReviewState.values)})$")] = ""
     assessment: AssessmentWord = ""
     tag: Text = ""
+    pack: Text = ""
+    reason: Text = ""
+    trigger: Trigger | None = None
+    release: Text = ""
+    asked_by: Text = ""
+    since: Text = Field("", description="A day, or a moment; without an offset in the zone of your pages.")
+    until: Text = Field("", description="The same; a day belongs to it whole.")
     text: Text = ""
+
+
+class CaughtAsked(Asked):
+    """Which of what was caught; each is as the outbox has it in its address."""
+
+    environment: Environment | None = None
+    host: Text = ""
+    means: Text = ""
+    task: Text = ""
+    text: Text = ""
+
+
+class TasksAsked(Schema):
+    """Which tasks."""
+
+    host: Text = ""
 
 
 class OfHost(Asked):
@@ -178,3 +201,78 @@ class Deploys(Schema):
     deploys: list[DeployRow]
     older: str | None
     newer: str | None
+
+
+class TaskRow(Schema):
+    """A task of a host. `words` say when it runs; `due` is its next slot, `missed` the latest that did not run."""
+
+    task: str
+    host: str
+    environment: str
+    pack: str
+    description: str
+    words: str
+    is_paused: bool
+    due: datetime | None
+    is_late: bool
+    missed: datetime | None
+    page: str
+
+
+class ParameterRow(Schema):
+    """What may be set when a run is asked for."""
+
+    name: str
+    kind: str
+    is_many: bool
+    choices: list[str]
+    default: Any
+    meaning: str
+
+
+class TaskWhole(TaskRow):
+    """A task with all that its host says of it, since when it is so, and its usual seconds (null where unknown)."""
+
+    since: datetime
+    release: str
+    is_asked: bool
+    has_dry_run: bool
+    fields: dict[str, str]
+    parameters: list[ParameterRow]
+    paused_until: datetime | None
+    coming: list[datetime]
+    median: float | None
+    p95: float | None
+
+
+class CaughtRow(Schema):
+    """What would have been sent, had its host been production's."""
+
+    id: UUID
+    host: str
+    environment: Environment
+    at: datetime
+    task: str
+    run: UUID | None
+    means: str
+    receivers: list[str]
+    subject: str
+
+    @staticmethod
+    def resolve_host(row: object) -> str:
+        return str(row.host.name)  # type: ignore[attr-defined]  # an Outbound
+
+
+class CaughtWhole(CaughtRow):
+    """The same, with what it says."""
+
+    text: str
+
+
+class Caught(Schema):
+    """What was caught, the newest first, with keys and `unread` as those of runs."""
+
+    caught: list[CaughtRow]
+    older: str | None
+    newer: str | None
+    unread: datetime | None
