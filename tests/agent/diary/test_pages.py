@@ -461,7 +461,7 @@ def test_a_page_costs_the_same_handful_of_queries_however_much_there_is(
 ) -> None:
     def counted(client: Client) -> int:
         target = address if address != "run" else reverse("run", args=[Run.objects.order_by("started")[0].pk])
-        with django_assert_max_num_queries(12) as queries:
+        with django_assert_max_num_queries(13) as queries:
             text_of(client, target)
         return len(queries)
 

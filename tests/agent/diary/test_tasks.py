@@ -125,3 +125,14 @@ def test_a_tasks_pages_cost_the_same_however_many_tasks_and_changes_there_are(
     for address in ("/tasks/", TASK):
         with django_assert_max_num_queries(11):
             text_of(viewer, address)
+
+
+def test_a_runs_page_has_the_definition_of_then(cast: Cast, production: Shipper) -> None:
+    for number, timeout in ((1, "10 min"), (3, "2 h")):
+        production.ship(catalogue(at=day(number), tasks={"send_reports": definition(fields={"timeout": timeout})}))
+    early, between = (
+        production.ship(run(started=f"2025-{day}T10:00:00Z", ended=f"2025-{day}T10:01:00Z"))[0]["id"]
+        for day in ("02-20", "03-02")
+    )
+    assert "<dt>timeout</dt><dd>10 min</dd>" in text_of(cast.viewer, f"/runs/{between}/")
+    assert "<dt>timeout</dt>" not in text_of(cast.viewer, f"/runs/{early}/")

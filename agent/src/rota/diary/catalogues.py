@@ -126,6 +126,12 @@ def task_on(host: Host, task: str) -> TaskOnHost | None:
     return TaskOnHost(row) if row else None
 
 
+def task_at(host: Host, task: str, moment: datetime) -> TaskOnHost | None:
+    """The task as its host defined it then, as far as it had told that."""
+    row = TaskDefinition.objects.filter(host=host, task=task, since__lte=moment).order_by("-since").first()
+    return TaskOnHost(row) if row and (row.until is None or row.until > moment) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """One field of a definition that is not as it was; "" where it was, or is, as Rota has it."""

@@ -11,6 +11,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from rota.diary.catalogues import task_at
 from rota.diary.deploying import fared, since_good
 from rota.diary.filters import host_number
 from rota.diary.lateness import due_next, is_silent, troubles
@@ -84,6 +85,7 @@ def run(request: HttpRequest, identifier: UUID) -> HttpResponse:
             "following": following(found, timezone.now()),
             "again": again(request, found, timezone.now()),
             "has_task": TaskDefinition.objects.filter(host=found.host_id, task=found.task).exists(),
+            "definition": task_at(found.host, found.task, found.started),
             "since_good": since_good(found),
             "older": neighbour(found, older=True),
             "newer": neighbour(found, older=False),
