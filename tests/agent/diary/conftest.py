@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -65,7 +66,15 @@ def migrated() -> set[str]:
     return set()
 
 
-@pytest.fixture(scope="session", params=list(Engine), ids=str)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """On SQLite, which is quicker; on both engines whatever is marked as `each_engine`."""
+    if "configured" in metafunc.fixturenames:
+        is_for_each = metafunc.definition.get_closest_marker("each_engine") is not None
+        engines = list(Engine) if is_for_each else [Engine.SQLITE]
+        metafunc.parametrize("configured", engines, ids=str, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def configured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Database:
     if request.param is Engine.SQLITE:
         return Database(name=str(tmp_path_factory.mktemp("diary") / "diary.sqlite3"))
@@ -76,15 +85,22 @@ def configured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 def database(
     configured: Database, use_database: Callable[[Database], None], migrated: set[str], settings: Any
 ) -> Iterator[Database]:
-    """A migrated database on each engine; what a test writes is rolled back."""
+    """A migrated database; what a test writes is rolled back."""
     # The real hasher takes most of a second, as it should, and there are many people and guesses.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     use_database(configured)
     if configured.name not in migrated:
         call_command("migrate", interactive=False, verbosity=0)
         migrated.add(configured.name)
-    with transaction.atomic():
+    with undone():
         yield configured
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Rolls back what is written within."""
+    with transaction.atomic():
+        yield
         transaction.set_rollback(True)
 
 

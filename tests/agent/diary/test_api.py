@@ -107,6 +107,7 @@ def test_a_run_is_told_whole(cast: Cast, production: Shipper, token: str) -> Non
     assert cast.viewer.get(told["page"]).status_code == 200
 
 
+@pytest.mark.each_engine
 def test_lists_are_narrowed_and_paged_by_key(cast: Cast, production: Shipper, token: str) -> None:
     production.ship(*(run(started=f"2025-03-01T02:{n:02d}:00Z") for n in range(7)), failed(), deploy())
     client = bearing(token)
@@ -185,6 +186,7 @@ def test_what_is_not_there_is_not_found(cast: Cast, token: str) -> None:
         assert "nothing" in answer(bearing(token), address, 404)["error"]
 
 
+@pytest.mark.each_engine
 def test_failures_are_a_feed(cast: Cast, production: Shipper, token: str) -> None:
     production.ship(run(), failed(reason="exit <3>"), failed(task="other_task"))
     feed = bearing(token).get("/failures.atom?task=send_reports")
@@ -212,6 +214,7 @@ def one_connection() -> Iterator[None]:
         signal.connect(close_old_connections)
 
 
+@pytest.mark.each_engine
 def test_the_api_is_as_its_document_says_whatever_is_asked(cast: Cast, production: Shipper, token: str) -> None:
     """Schemathesis asks each address what its document allows and what it does not."""
     production.ship(run(), failed(output="\x1b[31mred\0"[:-1]), deploy(), caught(), catalogue())

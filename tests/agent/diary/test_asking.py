@@ -89,6 +89,7 @@ def test_only_a_form_of_this_diary_asks_and_only_from_its_own_page(cast: Cast, p
     assert not HostRequest.objects.exists()
 
 
+@pytest.mark.each_engine
 def test_a_request_reaches_its_host_word_for_word_until_that_confirms_it(cast: Cast, production: Shipper) -> None:
     form = {"set:full": "true", "set:items": ["march.pdf"], "dry_run": "yes"}
     page = ask(cast.operator, **form).headers["Location"]
@@ -103,6 +104,7 @@ def test_a_request_reaches_its_host_word_for_word_until_that_confirms_it(cast: C
     assert "fetched" in text_of(cast.viewer, page)
 
 
+@pytest.mark.each_engine
 def test_a_request_sent_twice_is_asked_once(cast: Cast, production: Shipper) -> None:
     client = cast.operator
     token = token_on(client)
@@ -110,6 +112,7 @@ def test_a_request_sent_twice_is_asked_once(cast: Cast, production: Shipper) -> 
     assert len(pages) == HostRequest.objects.count() == 1
 
 
+@pytest.mark.each_engine
 def test_what_came_of_it_is_shown_and_the_first_answer_counts(cast: Cast, production: Shipper) -> None:
     page = ask(cast.operator).headers["Location"]
     (told,) = listen(production)["requests"]
@@ -228,12 +231,14 @@ def test_a_host_is_told_to_stay_while_somebody_who_may_ask_looks_at_it(cast: Cas
     assert look(production) > 0, "something waits"
 
 
+@pytest.mark.each_engine
 def test_no_more_than_so_many_requests_wait_for_a_host(cast: Cast, production: Shipper) -> None:
     client = cast.operator
     codes = [ask(client).status_code for _ in range(MOST_WAITING + 1)]
     assert codes == [302] * MOST_WAITING + [400]
 
 
+@pytest.mark.each_engine
 @pytest.mark.parametrize("said", [{"got": "x"}, {"got": [None, "x", EVIL, [1]]}, {"is_asking": EVIL}], ids=str)
 def test_whatever_a_host_says_it_gets_an_answer(production: Shipper, said: dict[str, Any]) -> None:
     assert listen(production, **said)["again"] == 0
@@ -247,6 +252,7 @@ def test_an_unreadable_question_is_refused(production: Shipper, body: bytes) -> 
     assert response.status_code == 400
 
 
+@pytest.mark.each_engine
 def test_hostile_words_stay_words_from_the_form_to_the_host_and_on_every_page(cast: Cast, production: Shipper) -> None:
     text = {"name": "label", "kind": "text", "is_many": False, "choices": [], "default": EVIL, "meaning": EVIL}
     tasks = {"send_reports": definition(parameters=[text], description=EVIL, words=EVIL)}
@@ -262,6 +268,7 @@ def test_hostile_words_stay_words_from_the_form_to_the_host_and_on_every_page(ca
         assert "\u202e" not in shown
 
 
+@pytest.mark.each_engine
 def test_pages_cost_the_same_however_much_is_asked(
     cast: Cast, production: Shipper, django_assert_max_num_queries: Any
 ) -> None:

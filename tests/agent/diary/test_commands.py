@@ -66,6 +66,7 @@ def rota_diary(*arguments: str, stdin: str = "", **environment: str) -> subproce
     )
 
 
+@pytest.mark.each_engine
 def test_sync_brings_about_what_is_configured_and_the_second_time_nothing(
     database: Database, configured_as: Configuration
 ) -> None:
@@ -135,6 +136,7 @@ def test_an_administrator_made_before_the_password_was_known_gets_it_later(
     assert "initial password set" in said("sync")
 
 
+@pytest.mark.each_engine
 def test_seeding_goes_on_where_it_was_ended_and_adds_nothing_twice(database: Database) -> None:
     said("seed", "--runs=30")
     assert "50 runs made" in said("seed", "--runs=80")
@@ -155,6 +157,7 @@ def test_what_is_seeded_is_what_a_host_would_have_told(database: Database) -> No
     assert Outbound.objects.count() == failures.count() > 0
 
 
+@pytest.mark.each_engine
 def test_populating_tells_a_month_with_troubles_and_reviews_and_the_second_time_nothing(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,8 +2,12 @@
 
 import re
 
+import pytest
+
 from tests.agent.diary.conftest import Cast, Shipper
 from tests.agent.diary.records import deploy, failed, run
+
+pytestmark = pytest.mark.each_engine
 
 
 def at(minute: int) -> str:

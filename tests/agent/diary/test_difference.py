@@ -12,6 +12,8 @@ from rota.diary.comparing import difference_of
 from tests.agent.diary.conftest import Cast, Shipper
 from tests.agent.diary.records import failed, run, running
 
+pytestmark = pytest.mark.each_engine
+
 SIGNS = {"ins": "+", "del": "-", "span": " "}
 
 

@@ -4,10 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rota.diary.configuration import Database, Engine
 from tests.agent.diary.conftest import visitor
 
 
+@pytest.mark.each_engine
 def test_a_migrated_database_makes_the_diary_ready(database: Database) -> None:
     response = visitor().get("/readyz")
     assert response.status_code == 200

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import reduce
 from typing import Any
 
+import pytest
 from django.urls import reverse
 from django.utils import timezone
 
@@ -20,6 +21,8 @@ from rota.diary.tallies import recount
 from tests.agent.diary.conftest import Cast, Shipper, visitor
 from tests.agent.diary.records import catalogue, definition, failed, run, running, timing
 from tests.agent.diary.test_pages import text_of
+
+pytestmark = pytest.mark.each_engine
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 

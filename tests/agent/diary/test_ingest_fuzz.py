@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,8 @@ from rota.diary.models import Quarantine, Run
 from tests.agent.diary.conftest import Shipper
 from tests.agent.diary.records import catalogue, caught, deploy, failed, identifier, run, running
 from tests.agent.diary.test_asking import answer_to
+
+pytestmark = pytest.mark.each_engine
 
 EXAMPLES = int(os.environ.get("ROTA_FUZZ", "20"))
 """For each law and database; by hand one may want thousands."""

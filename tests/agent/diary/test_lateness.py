@@ -14,6 +14,8 @@ from tests.agent.diary.conftest import Cast, Shipper, visitor
 from tests.agent.diary.records import catalogue, definition, run, running, timing
 from tests.agent.diary.test_pages import text_of
 
+pytestmark = pytest.mark.each_engine
+
 BEGIN = datetime(2026, 11, 29, tzinfo=UTC)
 
 

@@ -16,6 +16,8 @@ from rota.diary.searching import index as indexes
 from tests.agent.diary.conftest import Cast, Shipper
 from tests.agent.diary.records import failed, run, running
 
+pytestmark = pytest.mark.each_engine
+
 
 def at(minute: int) -> str:
     return (datetime(2025, 3, 1, tzinfo=UTC) + timedelta(minutes=minute)).isoformat()
@@ -38,83 +40,93 @@ def several(production: Shipper) -> None:
     )
 
 
+ASKED: list[tuple[dict[str, str], str]] = [
+    ({"pack": "reports"}, "e c b a"),
+    ({"release": "r1"}, "a"),
+    ({"reason": "never started"}, "b"),
+    ({"reason": "never started: no user"}, "b"),
+    ({"reason": "exit"}, ""),
+    ({"trigger": "manual"}, "c"),
+    ({"asked_by": "operator@desk"}, "c"),
+    ({"status": "failed", "host": "production"}, "d b"),
+    ({"status": "failed", "reason": "exit 3", "review": "open"}, "d"),
+    ({"status": "failed", "pack": "reports", "task": "a"}, ""),
+    ({"since": "2025-03-02"}, "e d c"),
+    ({"until": "2025-03-01"}, "b a"),
+    ({"since": "2025-03-01T00:01", "until": "2025-03-02T01:00"}, "c b"),
+    ({"since": "2025-03-02", "status": "failed", "host": "production"}, "d"),
+    ({"text": "needle"}, "d b a"),
+    ({"text": "needle", "status": "failed", "until": "2025-03-01"}, "b"),
+    ({"text": "needle", "sort": "oldest"}, "a b d"),
+    ({"sort": "oldest"}, "a b c d e"),
+    ({"sort": "longest"}, "b a c"),
+    ({"sort": "longest", "task": "a"}, "a"),
+    ({"sort": "longest", "status": "failed"}, "d b"),
+]
+
+
 @pytest.mark.usefixtures("several")
-@pytest.mark.parametrize("is_whole", [True, False], ids=["whole", "half"])
-@pytest.mark.parametrize(
-    ("query", "tasks"),
-    [
-        ({"pack": "reports"}, "e c b a"),
-        ({"release": "r1"}, "a"),
-        ({"reason": "never started"}, "b"),
-        ({"reason": "never started: no user"}, "b"),
-        ({"reason": "exit"}, ""),
-        ({"trigger": "manual"}, "c"),
-        ({"asked_by": "operator@desk"}, "c"),
-        ({"status": "failed", "host": "production"}, "d b"),
-        ({"status": "failed", "reason": "exit 3", "review": "open"}, "d"),
-        ({"status": "failed", "pack": "reports", "task": "a"}, ""),
-        ({"since": "2025-03-02"}, "e d c"),
-        ({"until": "2025-03-01"}, "b a"),
-        ({"since": "2025-03-01T00:01", "until": "2025-03-02T01:00"}, "c b"),
-        ({"since": "2025-03-02", "status": "failed", "host": "production"}, "d"),
-        ({"text": "needle"}, "d b a"),
-        ({"text": "needle", "status": "failed", "until": "2025-03-01"}, "b"),
-        ({"text": "needle", "sort": "oldest"}, "a b d"),
-        ({"sort": "oldest"}, "a b c d e"),
-        ({"sort": "longest"}, "b a c"),
-        ({"sort": "longest", "task": "a"}, "a"),
-        ({"sort": "longest", "status": "failed"}, "d b"),
-    ],
-    ids=str,
-)
-def test_a_list_is_narrowed_and_ordered(cast: Cast, query: dict[str, str], tasks: str, is_whole: bool) -> None:
-    if not is_whole:
-        Mark.objects.create(name="search: not before", value="2100-01-01T00:00:00+00:00")
-    assert shown(cast.viewer, **query) == tasks.split()
+def test_a_list_is_narrowed_and_ordered(cast: Cast, subtests: pytest.Subtests) -> None:
+    client = cast.viewer
+    for index in ("whole", "half"):
+        if index == "half":
+            Mark.objects.create(name="search: not before", value="2100-01-01T00:00:00+00:00")
+        for query, tasks in ASKED:
+            with subtests.test(index, query=query):
+                assert shown(client, **query) == tasks.split()
 
 
-@pytest.mark.parametrize(
-    "query", [{}, {"text": "hello"}, {"status": "succeeded", "pack": "reports"}, {"sort": "longest"}], ids=str
-)
-@pytest.mark.parametrize("order", ["", "oldest"])
+PAGED = [
+    {"sort": order} | query
+    for order in ("", "oldest")
+    for query in ({}, {"text": "hello"}, {"status": "succeeded", "pack": "reports"}, {"sort": "longest"})
+]
+
+
 def test_pages_show_every_run_once_in_both_directions(
-    cast: Cast, production: Shipper, monkeypatch: pytest.MonkeyPatch, query: dict[str, str], order: str
+    cast: Cast, production: Shipper, monkeypatch: pytest.MonkeyPatch, subtests: pytest.Subtests
 ) -> None:
     monkeypatch.setattr(indexes, "WALKED", {"postgresql": 10, "sqlite": 10})
-    amount = 2 * PAGE + 7
+    client, amount = cast.viewer, 2 * PAGE + 7
     production.ship(*(run(started=at(n * n // 5), duration=float(n // 5)) for n in range(amount)))
-    address, pages = f"?{urlencode({'sort': order} | query)}", []
-    while address:
-        page = cast.viewer.get(f"/runs/{address}").context["page"]
-        pages.append([str(row.pk) for row in page.rows])
-        last, address = page, page.later
-    assert [len(rows) for rows in pages] == [PAGE, PAGE, 7]
-    assert len(set(sum(pages, []))) == amount
-    back = cast.viewer.get(f"/runs/{last.earlier}").context["page"]
-    assert [str(row.pk) for row in back.rows] == pages[1]
-    first = cast.viewer.get(f"/runs/{back.earlier}").context["page"]
-    assert [str(row.pk) for row in first.rows] == pages[0]
-    assert first.earlier == ""
+    for query in PAGED:
+        with subtests.test(str(query)):
+            address, pages = f"?{urlencode(query)}", []
+            while address:
+                page = client.get(f"/runs/{address}").context["page"]
+                pages.append([str(row.pk) for row in page.rows])
+                last, address = page, page.later
+            assert [len(rows) for rows in pages] == [PAGE, PAGE, 7]
+            assert len(set(sum(pages, []))) == amount
+            back = client.get(f"/runs/{last.earlier}").context["page"]
+            assert [str(row.pk) for row in back.rows] == pages[1]
+            first = client.get(f"/runs/{back.earlier}").context["page"]
+            assert [str(row.pk) for row in first.rows] == pages[0]
+            assert first.earlier == ""
 
 
-@pytest.mark.parametrize(
-    "query", ['text="open', "text=***", "since=yesterday", "until=2026-13-01", "since=0001-01-01T00:00&text=*"]
-)
+UNASKABLE = ('text="open', "text=***", "since=yesterday", "until=2026-13-01", "since=0001-01-01T00:00&text=*")
+
+
 @pytest.mark.parametrize("address", ["/runs/", "/runs.csv", "/runs.json"])
-def test_what_cannot_be_asked_is_explained(cast: Cast, address: str, query: str) -> None:
-    response = cast.viewer.get(f"{address}?{query}")
-    assert response.status_code == (200 if address == "/runs/" else 400)
-    assert "“" in response.content.decode() or "quotation mark" in response.content.decode()
+def test_what_cannot_be_asked_is_explained(cast: Cast, address: str) -> None:
+    client = cast.viewer
+    for query in UNASKABLE:
+        response = client.get(f"{address}?{query}")
+        assert response.status_code == (200 if address == "/runs/" else 400), query
+        assert "“" in response.content.decode() or "quotation mark" in response.content.decode(), query
 
 
-@pytest.mark.parametrize(
-    "place", ["9" * 30, "-1", "nan~x", "inf~0190", "1e999~01900000-0000-7000-8000-000000000001", "\x00", "٣"]
-)
+PLACES = ("9" * 30, "-1", "nan~x", "inf~0190", "1e999~01900000-0000-7000-8000-000000000001", "\x00", "٣")
+
+
 @pytest.mark.parametrize("query", ["", "&text=hello", "&sort=longest", "&sort=oldest", "&status=failed&task=x"])
-def test_a_place_that_is_none_breaks_nothing(cast: Cast, production: Shipper, place: str, query: str) -> None:
+def test_a_place_that_is_none_breaks_nothing(cast: Cast, production: Shipper, query: str) -> None:
     production.ship(run())
-    for name in ("before", "after"):
-        assert cast.viewer.get(f"/runs/?{urlencode({name: place})}{query}").status_code == 200
+    client = cast.viewer
+    for place in PLACES:
+        for name in ("before", "after"):
+            assert client.get(f"/runs/?{urlencode({name: place})}{query}").status_code == 200, (name, place)
 
 
 def test_the_lines_found_are_shown_below_their_run_as_text(cast: Cast, production: Shipper) -> None:

@@ -14,6 +14,8 @@ from tests.agent.diary.records import catalogue, run, running
 from tests.agent.diary.test_asking import ask, listen, look
 from tests.agent.diary.test_pages import text_of
 
+pytestmark = pytest.mark.each_engine
+
 EVIL = "<script>alert(1)</script> \x1b[31mred\x1b[0m \u202e"
 
 

@@ -34,6 +34,8 @@ from rota.diary.retaining import retain
 from tests.agent.diary.conftest import TOKEN, Cast, Shipper
 from tests.agent.diary.records import caught, deploy, failed, run, running
 
+pytestmark = pytest.mark.each_engine
+
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 KEEP = DiaryKeep(age=timedelta(days=90), failures=timedelta(days=400))
 

@@ -9,7 +9,7 @@ from rota.core.record import RunRecord, parse_record
 from rota.core.review import MOST_ASKED, failure_of
 from rota.diary.models import Host, Review, Run, RunTag
 from rota.diary.reviewing import tags_in
-from tests.agent.diary.conftest import Cast, Shipper
+from tests.agent.diary.conftest import Cast, Shipper, undone
 from tests.agent.diary.records import failed, identifier, run, running
 from tests.agent.diary.test_asking import listen
 
@@ -32,6 +32,7 @@ def record_of(**changes: Any) -> RunRecord:
     return record
 
 
+@pytest.mark.each_engine
 def test_a_review_says_what_a_run_was_and_is_found_by_it(cast: Cast, production: Shipper) -> None:
     here, there = ship(production, failed(), failed(task="other_task"))
     say(cast, here, assessment="issue", summary="The vendor's ticket is #4711.", tags="Disk #vendor")
@@ -72,6 +73,7 @@ def test_what_is_none_of_our_words_changes_nothing(cast: Cast, production: Shipp
     assert not Review.objects.exists()
 
 
+@pytest.mark.each_engine
 def test_many_runs_are_reviewed_at_once_and_the_list_comes_back(cast: Cast, production: Shipper) -> None:
     one, two, three = ship(production, *(failed(started=at(minute)) for minute in (1, 2, 3)))
     form = {"run": [one, two, "no id"], "state": "done", "assessment": "other", "tags": "flood", "list": "?task=x"}
@@ -116,25 +118,27 @@ CARRIED = {
 }
 
 
-@pytest.mark.parametrize(("state", "assessment"), CARRIED)
+@pytest.mark.each_engine
 def test_what_was_said_is_carried_to_the_next_run_with_the_same_failure(
-    cast: Cast, production: Shipper, state: str, assessment: str
+    cast: Cast, production: Shipper, subtests: pytest.Subtests
 ) -> None:
-    (first,) = ship(production, failed(started=at(1), output="at 02:01:07\nno route to 192.0.2.7\n"))
-    say(cast, first, state, assessment=assessment, summary="The line is down.", tags="#line")
-    second, third = ship(
-        production,
-        failed(started=at(2), output="at 02:02:09\nno route to 192.0.2.9\n"),
-        failed(started=at(3), output="no route to 192.0.2.1"),
-    )
-    for later in (second, third):
-        found = Run.objects.get(pk=later)
-        assert (found.review, found.assessment) == (CARRIED[state, assessment], assessment)
-        assert list(found.tags.values_list("name", flat=True)) == ["line"]
-        latest = found.reviews.get()
-        assert (latest.summary, latest.person.name) == ("The line is down.", "Reviewer")
-    assert str(Review.objects.get(run_id=second).carried_from_id) == first
-    assert "carried from the run before" in cast.viewer.get(reverse("run", args=[second])).content.decode()
+    for (state, assessment), review in CARRIED.items():
+        with subtests.test(state, assessment=assessment), undone():
+            (first,) = ship(production, failed(started=at(1), output="at 02:01:07\nno route to 192.0.2.7\n"))
+            say(cast, first, state, assessment=assessment, summary="The line is down.", tags="#line")
+            second, third = ship(
+                production,
+                failed(started=at(2), output="at 02:02:09\nno route to 192.0.2.9\n"),
+                failed(started=at(3), output="no route to 192.0.2.1"),
+            )
+            for later in (second, third):
+                found = Run.objects.get(pk=later)
+                assert (found.review, found.assessment) == (review, assessment)
+                assert list(found.tags.values_list("name", flat=True)) == ["line"]
+                latest = found.reviews.get()
+                assert (latest.summary, latest.person.name) == ("The line is down.", "Reviewer")
+            assert str(Review.objects.get(run_id=second).carried_from_id) == first
+            assert "carried from the run before" in cast.viewer.get(reverse("run", args=[second])).content.decode()
 
 
 @pytest.mark.parametrize(
@@ -156,6 +160,7 @@ def test_nothing_is_carried_to_another_failure(cast: Cast, production: Shipper, 
     assert not Review.objects.filter(run_id=second).exists()
 
 
+@pytest.mark.each_engine
 def test_nothing_is_carried_past_a_success_but_past_skipped_slots_and_retries(cast: Cast, production: Shipper) -> None:
     (first,) = ship(production, failed(started=at(1)))
     say(cast, first, "ongoing", summary="On it.")
@@ -199,6 +204,7 @@ def told(production: Shipper, *runs: str, **more: Any) -> dict[str, Any]:
     return {each["run"]: each["handled"] for each in answer.get("reviews", [])}
 
 
+@pytest.mark.each_engine
 def test_a_host_that_asks_about_its_failures_hears_who_handled_which(cast: Cast, production: Shipper) -> None:
     here, there, another = ship(production, failed(), failed(task="other_task"), failed(task="third_task"))
     say(cast, here, "ongoing", summary="looking")
@@ -224,6 +230,7 @@ def test_a_known_issue_that_comes_back_is_handled_for_its_host(cast: Cast, produ
     assert told(production, second)[second]["holds"] is True
 
 
+@pytest.mark.each_engine
 def test_whatever_a_host_asks_about_costs_two_queries_more(
     cast: Cast, production: Shipper, django_assert_max_num_queries: Any
 ) -> None:

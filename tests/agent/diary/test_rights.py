@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from rota.diary.configuration import ROLES
 from rota.diary.models import LoginSession, Person, Role, Token
-from tests.agent.diary.conftest import PASSWORD, TOKEN, Cast, Shipper, visitor
+from tests.agent.diary.conftest import PASSWORD, TOKEN, Cast, Shipper, undone, visitor
 from tests.agent.diary.records import failed
 
 STRANGER, HOST, READER = "stranger", "host", "reader"
@@ -136,14 +136,24 @@ def test_the_read_api_answers_nobody_without_a_name(cast: Cast, production: Ship
             assert getattr(visitor(), method)(address, HTTP_AUTHORIZATION=f"Bearer {TOKEN}").status_code != 200
 
 
+@pytest.mark.each_engine
+def test_every_address_answers_on_each_engine(cast: Cast, production: Shipper) -> None:
+    target = Person.objects.create_user("target@example.org", PASSWORD, name="Target")
+    for name in RIGHTS:
+        with undone():
+            address, client = address_of(name, production, target), cast.administrator
+            answers = [client.get(address).status_code, client.post(address).status_code]
+            assert max(answers) < 500, (name, answers)
+
+
 @pytest.mark.parametrize("name", RIGHTS)
 def test_everybody_may_do_what_their_role_may_and_nothing_else(cast: Cast, production: Shipper, name: str) -> None:
     target = Person.objects.create_user("target@example.org", PASSWORD, name="Target", role=Role.ADMINISTRATOR)
     right = RIGHTS[name]
     address = address_of(name, production, target)
-    for method, lowest in (("get", right.get), ("post", right.post)):
-        for who in (STRANGER, *Role.values):
-            client: Client = getattr(cast, who)
+    for who in (STRANGER, *Role.values):
+        client: Client = getattr(cast, who)
+        for method, lowest in (("get", right.get), ("post", right.post)):
             response = getattr(client, method)(address)
             status, told = response.status_code, (name, method, who, response.status_code)
             is_asked_to_log_in = response.headers.get("Location", "").startswith("/login/?next=")
@@ -159,18 +169,21 @@ def test_everybody_may_do_what_their_role_may_and_nothing_else(cast: Cast, produ
                 assert status < 500, told
 
 
-@pytest.mark.parametrize("name", [name for name, right in RIGHTS.items() if STRANGER not in (right.get, right.post)])
-def test_a_hosts_token_opens_nothing_but_its_own_addresses(cast: Cast, production: Shipper, name: str) -> None:
-    address = address_of(name, production, cast.people["viewer"])
-    right = RIGHTS[name]
-    for method in ("get", "post"):
-        response = getattr(visitor(), method)(address, HTTP_AUTHORIZATION=f"Bearer {TOKEN}")
-        if HOST in (right.get, right.post):
-            assert response.status_code in (200, 400, 405)
-        elif READER in (right.get, right.post):
-            assert response.status_code in (401, 405)
-        else:
-            assert response.headers["Location"].startswith("/login/")
+def test_a_hosts_token_opens_nothing_but_its_own_addresses(
+    cast: Cast, production: Shipper, subtests: pytest.Subtests
+) -> None:
+    closed = {name: right for name, right in RIGHTS.items() if STRANGER not in (right.get, right.post)}
+    for name, right in closed.items():
+        address = address_of(name, production, cast.people["viewer"])
+        for method in ("get", "post"):
+            with subtests.test(name, method=method):
+                response = getattr(visitor(), method)(address, HTTP_AUTHORIZATION=f"Bearer {TOKEN}")
+                if HOST in (right.get, right.post):
+                    assert response.status_code in (200, 400, 405)
+                elif READER in (right.get, right.post):
+                    assert response.status_code in (401, 405)
+                else:
+                    assert response.headers["Location"].startswith("/login/")
 
 
 @pytest.mark.parametrize("name", FRESH)

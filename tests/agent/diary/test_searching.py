@@ -20,6 +20,8 @@ from rota.diary.searching.words import document, fact
 from tests.agent.diary.conftest import Shipper
 from tests.agent.diary.records import failed, identifier, run, running
 
+pytestmark = pytest.mark.each_engine
+
 OUTPUTS = {
     "unit": "rota-task-x.service: main process exited",
     "path": "moved /srv/in/a-4711.pdf to /srv/out",
@@ -48,44 +50,45 @@ def asked_for(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setattr(indexes, "WALKED", {"postgresql": 1, "sqlite": 1})
 
 
+TYPED = {
+    "rota-task-x.service": "unit",
+    "task service": "unit",
+    "/srv/in/a-4711.pdf": "path",
+    "4711": "path",
+    "SRV": "path",
+    "exit 3": "code codes",
+    '"exit 3"': "code",
+    "exit -13": "code",
+    'exit -"exit 13"': "code",
+    "send_reports": "name",
+    "send_rep*": "name",
+    "reports_send": "",
+    "tim*": "colours",
+    "timeou": "",
+    "fur muller": "accents",
+    "GRÖßE café": "accents",
+    "ОТЧЁТ": "accents",
+    "失敗": "ideographs",
+    "敗失": "",
+    "31mtimeout": "",
+    "march.pdf": "unit path code codes name accents colours ideographs",
+    "-exit": "unit path name accents colours ideographs",
+    "nothing has this": "",
+    "exit* serv*": "unit",
+}
+
+
 @pytest.mark.usefixtures("asked_for")
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("rota-task-x.service", "unit"),
-        ("task service", "unit"),
-        ("/srv/in/a-4711.pdf", "path"),
-        ("4711", "path"),
-        ("SRV", "path"),
-        ("exit 3", "code codes"),
-        ('"exit 3"', "code"),
-        ("exit -13", "code"),
-        ('exit -"exit 13"', "code"),
-        ("send_reports", "name"),
-        ("send_rep*", "name"),
-        ("reports_send", ""),
-        ("tim*", "colours"),
-        ("timeou", ""),
-        ("fur muller", "accents"),
-        ("GRÖßE café", "accents"),
-        ("ОТЧЁТ", "accents"),
-        ("失敗", "ideographs"),
-        ("敗失", ""),
-        ("31mtimeout", ""),
-        ("march.pdf", "unit path code codes name accents colours ideographs"),
-        ("-exit", "unit path name accents colours ideographs"),
-        ("nothing has this", ""),
-        ("exit* serv*", "unit"),
-    ],
-)
-def test_words_are_found_as_people_type_them(production: Shipper, text: str, names: str) -> None:
+def test_words_are_found_as_people_type_them(production: Shipper, subtests: pytest.Subtests) -> None:
     ids = {
         name: production.ship(run(task="work", output=output, started=at(n)))[0]["id"]
         for n, (name, output) in enumerate(OUTPUTS.items())
     }
-    expected = [ids[name] for name in OUTPUTS if name in names.split()]
-    assert found(text) == expected[::-1]
-    assert found(text, newest_first=False) == expected
+    for text, names in TYPED.items():
+        with subtests.test(text):
+            expected = [ids[name] for name in OUTPUTS if name in names.split()]
+            assert found(text) == expected[::-1]
+            assert found(text, newest_first=False) == expected
 
 
 def test_all_that_a_run_says_is_found(production: Shipper) -> None:

@@ -9,6 +9,8 @@ from rota.diary.models import TaskStanding
 from tests.agent.diary.conftest import Shipper
 from tests.agent.diary.records import catalogue, definition, failed, run, running, timing
 
+pytestmark = pytest.mark.each_engine
+
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 

@@ -2,10 +2,14 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import pytest
+
 from rota.diary import tallies
 from rota.diary.models import Mark, Tally
 from tests.agent.diary.conftest import Shipper
 from tests.agent.diary.records import failed, run, running
+
+pytestmark = pytest.mark.each_engine
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 

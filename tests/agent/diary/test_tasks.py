@@ -10,6 +10,8 @@ from tests.agent.diary.records import catalogue, definition, run
 from tests.agent.diary.test_ingest import fates
 from tests.agent.diary.test_pages import text_of
 
+pytestmark = pytest.mark.each_engine
+
 PAUSE = {"since": "2025-03-01T08:00:00Z", "until": None, "by": "anna", "reason": "moving <b>house</b>"}
 TASK = "/hosts/production/tasks/send_reports/"
 
