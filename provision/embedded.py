@@ -21,8 +21,11 @@ class EmbeddedFailed(OperatorError):
     """The embedded form could not be shown."""
 
 
-def run(root: Path, home: Path | None = None) -> int:
-    """Run the example tasks once, then serve the diary with their records until it is interrupted."""
+def run(root: Path, home: Path | None = None, *, days: int = 30) -> int:
+    """Run the example tasks once, then serve the diary with their records until it is interrupted.
+
+    Beside them it shows so many days of a made-up estate.
+    """
     home = home or root / ".rota" / "embedded"
     python = ensure_python(root, home / "venv")
     environment = {**os.environ, "PYTHONPATH": str(root / "agent" / "src"), "ROTA_HOME": str(home)}
@@ -30,7 +33,7 @@ def run(root: Path, home: Path | None = None) -> int:
     for task in tasks(home):
         print(f"── rota run {task}", flush=True)
         subprocess.run([python, "-m", "rota.cli", "run", task], env=environment, check=False)
-    return show(python, environment, home)
+    return show(python, environment, home, days)
 
 
 def ensure_python(root: Path, venv: Path) -> str:
@@ -107,7 +110,7 @@ def kept_secret(path: Path) -> str:
     return path.read_text()
 
 
-def show(python: str, environment: Mapping[str, str], home: Path) -> int:
+def show(python: str, environment: Mapping[str, str], home: Path, days: int) -> int:
     """Serve the diary, send it the records, say where it is, and wait for Ctrl-C."""
     credentials = {**environment, "CREDENTIALS_DIRECTORY": str(home / "credentials")}
     serve = [python, "-m", "rota.diary.manage", "serve", "--port", "0"]
@@ -117,7 +120,8 @@ def show(python: str, environment: Mapping[str, str], home: Path) -> int:
             raise EmbeddedFailed("the diary did not start; its message is above")
         try:
             ship(python, environment, home, address)
-            subprocess.run([python, "-m", "rota.diary.manage", "populate"], env=environment, check=True)
+            populate = [python, "-m", "rota.diary.manage", "populate", "--days", str(days)]
+            subprocess.run(populate, env=environment, check=True)
             password = (home / "credentials" / "diary_admin_password").read_text()
             print(f"\nThe diary:  {address}\nLogin:      {LOGIN}   {password}\nEnd:        Ctrl-C", flush=True)
             return diary.wait()

@@ -18,7 +18,7 @@ import signal, sys
 from pathlib import Path
 from provision import embedded
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests may have it ignored
-embedded.run(Path(sys.argv[1]), Path(sys.argv[2]))
+embedded.run(Path(sys.argv[1]), Path(sys.argv[2]), days=1)
 """
 
 

@@ -1,11 +1,15 @@
 """The diary's cast, and both databases it runs on."""
 
+import fcntl
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +22,7 @@ from rota.diary.models import Host, Person, Role, Token
 from rota.diary.settings import database_settings
 from tests.agent.neighbours import as_user, newest_postgres, open_folder, postgres_cluster
 
+SOURCES = Path(__file__).resolve().parents[3] / "agent" / "src"
 PASSWORD = "a ledger of quiet nights"
 TOKEN = "the production host's own token"
 
@@ -66,6 +71,37 @@ def migrated() -> set[str]:
     return set()
 
 
+@pytest.fixture(scope="session")
+def empty_diary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the diary's tables, made once for all workers; to be copied."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    home = folder / "empty-diary"
+    home.mkdir(exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / "diary.sqlite3").exists():
+            making = home / "making"
+            making.mkdir()
+            assert rota_diary("migrate", "--verbosity=0", ROTA_HOME=str(making)).returncode == 0
+            (making / "diary.sqlite3").rename(home / "diary.sqlite3")
+    return home / "diary.sqlite3"
+
+
+def rota_diary(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, configured by `environment` alone."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROTA_", "DJANGO_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "rota.diary.manage", *arguments],
+        env={**kept, "PYTHONPATH": str(SOURCES), **environment},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """On SQLite, which is quicker; on both engines whatever is marked as `each_engine`."""
     if "configured" in metafunc.fixturenames:
@@ -75,9 +111,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def configured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Database:
+def configured(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, migrated: set[str]
+) -> Database:
     if request.param is Engine.SQLITE:
-        return Database(name=str(tmp_path_factory.mktemp("diary") / "diary.sqlite3"))
+        file = str(tmp_path_factory.mktemp("diary") / "diary.sqlite3")
+        shutil.copyfile(request.getfixturevalue("empty_diary"), file)
+        migrated.add(file)
+        return Database(name=file)
     return Database(engine=Engine.POSTGRESQL, name="diary", host=request.getfixturevalue("postgresql"))
 
 

@@ -2,8 +2,7 @@
 
 import io
 import os
-import subprocess
-import sys
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -16,13 +15,12 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from rota.diary.configuration import Administrator, Configuration, Database
-from rota.diary.estate import month
 from rota.diary.estate.month import at_slot
 from rota.diary.estate.populating import populate
 from rota.diary.estate.tasks import TASKS
 from rota.diary.models import AuditEntry, Deploy, Host, Item, Outbound, Output, Person, Review, Run, Token
+from tests.agent.diary.conftest import rota_diary
 
-SOURCES = Path(__file__).resolve().parents[3] / "agent" / "src"
 TABLES = (Run, Output, Item, Deploy, Outbound, Review)
 HOST = """
 diary:
@@ -52,18 +50,6 @@ def said(command: str, *arguments: str) -> str:
     stdout = io.StringIO()
     call_command(command, *arguments, stdout=stdout)
     return stdout.getvalue()
-
-
-def rota_diary(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROTA_", "DJANGO_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "rota.diary.manage", *arguments],
-        env={**kept, "PYTHONPATH": str(SOURCES), **environment},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.mark.each_engine
@@ -159,13 +145,13 @@ def test_what_is_seeded_is_what_a_host_would_have_told(database: Database) -> No
 
 @pytest.mark.each_engine
 def test_populating_tells_a_month_with_troubles_and_reviews_and_the_second_time_nothing(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database,
 ) -> None:
-    monkeypatch.setattr(month, "LENGTH", timedelta(days=3))
+    length = timedelta(days=3)
     now = datetime(2026, 3, 4, 7, 50, tzinfo=UTC)
-    assert populate(now=now, tell=lambda done, total: None) > 800
+    assert populate(now=now, tell=lambda done, total: None, length=length) > 800
     before = [list(table.objects.order_by("pk").values()) for table in TABLES]
-    assert populate(now=now, tell=lambda done, total: None) == 0
+    assert populate(now=now, tell=lambda done, total: None, length=length) == 0
     assert [list(table.objects.order_by("pk").values()) for table in TABLES] == before
     assert all(before)
     assert set(Run.objects.values_list("status", flat=True)) >= {"running", "succeeded", "failed", "skipped"}
@@ -234,9 +220,9 @@ def test_a_host_is_not_served_by_the_embedded_server(tmp_path: Path) -> None:
     assert "set ROTA_HOME" in done.stderr
 
 
-def test_a_weak_password_is_refused_and_a_good_one_makes_a_person(tmp_path: Path) -> None:
+def test_a_weak_password_is_refused_and_a_good_one_makes_a_person(tmp_path: Path, empty_diary: Path) -> None:
     home = {"ROTA_HOME": str(tmp_path)}
-    assert rota_diary("migrate", "--verbosity=0", **home).returncode == 0
+    shutil.copyfile(empty_diary, tmp_path / "diary.sqlite3")
     weak = rota_diary("createuser", "new@example.org", stdin="password\n", **home)
     assert weak.returncode == 1
     assert "too short" in weak.stderr

@@ -44,13 +44,13 @@ BEHIND = ("staging", "collect_files")
 UNKNOWN = timedelta(minutes=130)
 
 
-def month(host: str, *, now: datetime) -> Iterator[RunRecord]:
-    """The host's runs of the last thirty days, task by task; one whose time is not over yet is running."""
+def month(host: str, *, now: datetime, length: timedelta = LENGTH) -> Iterator[RunRecord]:
+    """The host's runs of the last thirty days, or so long, task by task; one whose time is not over yet is running."""
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     for task in TASKS:
         if host in task.hosts:
             until = now - UNKNOWN if (host, task.name) == BEHIND else now
-            slots = task.slots(today - LENGTH, until)
+            slots = task.slots(today - length, until)
             for slot in slots:
                 hangs = (host, task.name) == HANGING and slot == slots[-1]
                 yield from at_slot(task, host, slot, today=today, now=slot if hangs else now)

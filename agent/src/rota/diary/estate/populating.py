@@ -8,7 +8,7 @@ from django.db import transaction
 
 from rota.core.record import OutboundRecord, RunRecord, as_mapping
 from rota.diary.estate.catalogues import catalogue_record
-from rota.diary.estate.month import month
+from rota.diary.estate.month import LENGTH, month
 from rota.diary.estate.runs import deploy_record, outbound_record
 from rota.diary.estate.seeding import SUMMARIES, reviewer
 from rota.diary.estate.tasks import HOSTS
@@ -22,14 +22,14 @@ LOOKED_AT = timedelta(days=2)
 """What failed before that has been looked at by somebody."""
 
 
-def populate(*, now: datetime, tell: Callable[[int, int], None]) -> int:
-    """Tell what the hosts did in the last thirty days up to `now`; returns how many records were new."""
+def populate(*, now: datetime, tell: Callable[[int, int], None], length: timedelta = LENGTH) -> int:
+    """Tell what the hosts did in the last thirty days, or so long, up to `now`; returns how many records were new."""
     new = 0
     for position, name in enumerate(HOSTS):
         host, _ = Host.objects.get_or_create(name=name, defaults={"environment": name})
         deploys = [as_mapping(deploy_record(name, number, before=now)) for number in range(DEPLOYS)]
         new += accepted(store(host, deploys, now=now))
-        for batch in by_day(sorted(month(name, now=now), key=lambda record: record.started)):
+        for batch in by_day(sorted(month(name, now=now, length=length), key=lambda record: record.started)):
             received = min(now, max(record.ended or now for record in batch) + timedelta(seconds=3))
             new += accepted(store(host, [as_mapping(record) for record in batch], now=received))
             new += accepted(store(host, [as_mapping(letter) for letter in letters_of(batch)], now=received))
