@@ -139,6 +139,7 @@ def test_runs_are_narrowed_by_all_that_the_page_narrows_by(cast: Cast, productio
     assert "since" in answer(bearing(token), "/api/v1/runs?since=yesterday", 422)["error"]
 
 
+@pytest.mark.each_engine
 def test_tasks_are_told_with_what_is_to_come_of_them(cast: Cast, production: Shipper, token: str) -> None:
     tasks = {"send_reports": definition(timing=timing()), "by_hand": definition()}
     production.ship(catalogue(tasks=tasks), run(duration=3.0))
@@ -157,6 +158,7 @@ def test_tasks_are_told_with_what_is_to_come_of_them(cast: Cast, production: Shi
     assert 'rota_diary_late{host="production",task="send_reports"} 1' in client.get("/metrics").content.decode()
 
 
+@pytest.mark.each_engine
 def test_what_was_caught_is_told_and_found(cast: Cast, production: Shipper, token: str) -> None:
     production.ship(*(caught(subject=f"Letter {n}", at=f"2025-03-01T02:{n:02d}:00Z") for n in range(5)))
     client = bearing(token)
