@@ -127,6 +127,17 @@ CATALOGUE: dict[str, Any] = {
                 },
             ],
             "fields": {"schedule": "02:40", "zone": "Europe/Zurich"},
+            "timing": {
+                "schedule": ["02:40"],
+                "zone": "Europe/Zurich",
+                "dst": "",
+                "only": [],
+                "excepted": ["12-24..12-26"],
+                "every": None,
+                "spread": 0.0,
+                "lock_wait": 600.0,
+                "objective": {"success": 0.99, "within": 2592000.0, "fresh": None},
+            },
         }
     },
     "pauses": {

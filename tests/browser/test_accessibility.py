@@ -65,7 +65,7 @@ def test_axe_finds_nothing_on_any_page(
 
         def check() -> None:
             page.evaluate(source)  # noqa: B023 - called in this turn
-            complaints.extend(f"{view}, {page.url}: {each}" for each in page.evaluate(AXE))  # noqa: B023
+            complaints.extend(f"{view}, {page.url}: {each}" for each in page.evaluate(AXE))  # noqa: B023 - the same
 
         for path in PAGES:
             page.goto(path)

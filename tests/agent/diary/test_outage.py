@@ -18,7 +18,7 @@ from rota.adapters.shipping import ship
 from rota.adapters.spool import Spool
 from rota.core.identifier import first_identifier
 from rota.core.record import Record, as_mapping
-from tests.agent.diary.test_commands import SOURCES
+from tests.agent.diary.conftest import SOURCES
 from tests.agent.neighbours import free_port
 from tests.agent.records import START, make_run
 

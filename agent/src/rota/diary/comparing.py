@@ -168,7 +168,7 @@ def record_of(run: Run, *, items: bool = False) -> RunRecord:
 def texts_of(run: Run, other: Run) -> tuple[str | None, str | None]:
     """The outputs of both, None where the host has not sent what the run wrote."""
     kept = dict(Output.objects.filter(pk__in=(run.pk, other.pk)).values_list("pk", "text"))
-    return tuple(kept.get(each.pk, None if each.output_bytes else "") for each in (run, other))  # type: ignore[return-value]  # two
+    return tuple(kept.get(each.pk, None if each.output_bytes else "") for each in (run, other))  # type: ignore[return-value]  # they are two
 
 
 def difference_of(after: str, before: str, *, is_exact: bool) -> Difference:
