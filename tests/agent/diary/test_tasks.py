@@ -1,8 +1,10 @@
 """What hosts say of their tasks is kept once, with when it was first and last so, and shown with how it changed."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from rota.diary.models import Catalogue, Host, TaskDefinition, TaskPause
 from tests.agent.diary.conftest import Cast, Shipper
@@ -39,6 +41,14 @@ def test_the_same_catalogues_again_in_any_order_change_nothing(production: Shipp
     for record in (told[2], told[0], told[1]):
         production.ship(record)
     assert everything() == before
+
+
+def test_a_host_whose_clock_was_ahead_is_heard_again_at_once(production: Shipper) -> None:
+    now = timezone.now()
+    production.ship(catalogue(at=(now + timedelta(days=1)).isoformat()))
+    production.ship(catalogue(at=timezone.now().isoformat(), tasks={"check_host": definition()}))
+    assert list(TaskDefinition.objects.filter(until=None).values_list("task", flat=True)) == ["check_host"]
+    assert Catalogue.objects.filter(last__gt=timezone.now()).count() == 0
 
 
 def test_a_change_ends_the_definition_before_and_leaves_the_others_alone(production: Shipper) -> None:

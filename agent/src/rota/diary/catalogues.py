@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -18,11 +18,13 @@ from rota.diary.standings import keep_timings, pauses_on
 SHOWN_CHANGES = 20
 
 
-def save_catalogue(host: Host, record: CatalogueRecord) -> None:
+def save_catalogue(host: Host, record: CatalogueRecord, *, now: datetime) -> None:
     """Keep what a host says of its tasks: what has changed begins, what it says no more ends; what is late is old news.
 
-    One that says the same as the one in force only moves the moment at which that was told last.
+    One that says the same as the one in force only moves the moment at which that was told last. One of a time to come
+    is of now: else a host whose clock was ahead once would not be heard of until then.
     """
+    record = replace(record, at=min(record.at, now))
     # The release before may not have known what this is; its host has sent it once more.
     Quarantine.objects.filter(host=host, record_id=str(record.id)).delete()
     said = as_mapping(record)
@@ -31,7 +33,7 @@ def save_catalogue(host: Host, record: CatalogueRecord) -> None:
         del definition["timing"]
     digest = digest_of({"tasks": said["tasks"], "is_asking": record.is_asking})
     current = catalogue_of(host)
-    if current and record.at < current.last:
+    if current and record.at < min(current.last, now):
         return
     if current and (current.digest, current.release) == (digest, record.release):
         Catalogue.objects.filter(pk=current.pk).update(last=record.at)

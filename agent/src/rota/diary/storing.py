@@ -80,7 +80,7 @@ def store(host: Host, entries: Sequence[object], *, now: datetime) -> list[Resul
         save_deploys(host, [each for each in kept if isinstance(each, DeployRecord)], now)
         save_outbound(host, [each for each in kept if isinstance(each, OutboundRecord)], now)
         for each in sorted((each for each in kept if isinstance(each, CatalogueRecord)), key=lambda each: each.at):
-            save_catalogue(host, each)
+            save_catalogue(host, each, now=now)
         for answer in (each for each in kept if isinstance(each, AnswerRecord)):
             note_answer(host, answer)
         quarantine(host, entries, results, now)
