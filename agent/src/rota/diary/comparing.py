@@ -26,7 +26,8 @@ from rota.core.comparison import (
 )
 from rota.core.normalising import normalise
 from rota.core.record import MAX_OUTPUT, Item, RunRecord
-from rota.core.status import Environment, Status, Trigger
+from rota.core.status import Status
+from rota.diary.looking_back import as_record
 from rota.diary.models import Output, Run
 from rota.diary.output import Look, render_line, split_lines
 from rota.diary.phrases import in_words
@@ -107,7 +108,7 @@ def last_good_before(run: Run) -> Run | None:
 
 def changes_of(run: Run, other: Run) -> list[Change]:
     """In what the result and the circumstances differ, and the counts."""
-    facts = (as_read(each, run, other) for each in find_facts(record_of(run), record_of(other)))
+    facts = (as_read(each, run, other) for each in find_facts(as_record(run), as_record(other)))
     return [*facts, *count_changes(run.counts, other.counts)]
 
 
@@ -134,35 +135,13 @@ WRITTEN: dict[str, Callable[[Run], str]] = {
 
 
 def items_of(run: Run, other: Run) -> Items:
-    found = list(find_items(record_of(run, items=True), record_of(other, items=True)))
+    found = list(find_items(with_items(run), with_items(other)))
     return Items(found[:SHOWN_ITEMS], len(found) > SHOWN_ITEMS)
 
 
-def record_of(run: Run, *, items: bool = False) -> RunRecord:
-    """A run as its host told it, its output left out, and its items unless they are wanted."""
-    rows = run.items.order_by("position").values_list("name", "outcome")[:MOST_ITEMS] if items else ()
-    return RunRecord(
-        id=run.pk,
-        host=run.host.name,
-        environment=Environment(run.environment),
-        task=run.task,
-        pack=run.pack,
-        slot=run.slot,
-        trigger=Trigger(run.trigger),
-        started=run.started,
-        ended=run.ended,
-        status=Status(run.status),
-        reason=run.reason,
-        duration=run.duration,
-        memory_peak=run.memory_peak,
-        counts=run.counts,
-        release=run.release,
-        unit_hash=run.unit_hash,
-        parameters=run.parameters,
-        dry_run=run.dry_run,
-        unexpected=tuple(run.unexpected),
-        items=tuple(Item(name=name, outcome=said, message="") for name, said in rows),
-    )
+def with_items(run: Run) -> RunRecord:
+    rows = run.items.order_by("position").values_list("name", "outcome")[:MOST_ITEMS]
+    return replace(as_record(run), items=tuple(Item(name=name, outcome=said, message="") for name, said in rows))
 
 
 def texts_of(run: Run, other: Run) -> tuple[str | None, str | None]:

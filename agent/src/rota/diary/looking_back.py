@@ -29,7 +29,7 @@ def records_since(host: Host, moment: datetime) -> dict[str, list[RunRecord]]:
 
 
 def as_record(run: Run) -> RunRecord:
-    """What the run came to; without its output and items, and what is known of it for people alone."""
+    """A run as its host told it; without its output and items, and what is known of it for people alone."""
     return RunRecord(
         id=run.pk,
         host=run.host.name,
@@ -43,7 +43,10 @@ def as_record(run: Run) -> RunRecord:
         status=Status(run.status),
         reason=run.reason,
         duration=run.duration,
+        memory_peak=run.memory_peak,
         counts=run.counts,
+        release=run.release,
+        unit_hash=run.unit_hash,
         attempt=run.attempt,
         asked_by=run.asked_by,
         attended=run.attended,

@@ -8,7 +8,7 @@ from ninja import Field, Schema
 from pydantic import AfterValidator
 
 from rota.core.status import DeployAction, DeployStatus, Environment, Status, Trigger
-from rota.diary.models import Assessment, ReviewState
+from rota.diary.models import Assessment, Deploy, Outbound, ReviewState, Run
 
 ReviewWord = Annotated[str, Field(pattern=f"^({'|'.join(ReviewState.values)})$")]
 AssessmentWord = Annotated[str, Field(pattern=f"^({'|'.join(Assessment.values)})$")]
@@ -19,6 +19,10 @@ def without_nul(text: str) -> str:
     if "\0" in text:
         raise ValueError("it holds a NUL character")
     return text
+
+
+def name_of_host(row: Run | Deploy | Outbound) -> str:
+    return row.host.name
 
 
 Text = Annotated[str, Field(max_length=500), AfterValidator(without_nul)]
@@ -101,9 +105,7 @@ class RunRow(Schema):
     assessment: AssessmentWord
     page: str
 
-    @staticmethod
-    def resolve_host(row: object) -> str:
-        return str(row.host.name)  # type: ignore[attr-defined]  # a Run
+    resolve_host = staticmethod(name_of_host)
 
 
 class ItemRow(Schema):
@@ -190,9 +192,7 @@ class DeployRow(Schema):
     status: DeployStatus
     reason: str
 
-    @staticmethod
-    def resolve_host(row: object) -> str:
-        return str(row.host.name)  # type: ignore[attr-defined]  # a Deploy
+    resolve_host = staticmethod(name_of_host)
 
 
 class Deploys(Schema):
@@ -258,9 +258,7 @@ class CaughtRow(Schema):
     receivers: list[str]
     subject: str
 
-    @staticmethod
-    def resolve_host(row: object) -> str:
-        return str(row.host.name)  # type: ignore[attr-defined]  # an Outbound
+    resolve_host = staticmethod(name_of_host)
 
 
 class CaughtWhole(CaughtRow):
