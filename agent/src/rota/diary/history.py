@@ -1,11 +1,12 @@
 """How a task did over time on a host: its days, durations and counts, and how many of its runs succeeded."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.urls import reverse
 from django.utils.safestring import SafeString
@@ -91,9 +92,9 @@ def days_of(rows: Iterable[Row], *, missing: Collection[date], host: Host, task:
         skipped = row.status == Status.SKIPPED
         ends = {"missed": row.missed, row.status: max(0, row.runs - row.missed)} if skipped else {row.status: row.runs}
         runs.setdefault(row.day, {}).update(ends)
+    address = f"{reverse('runs')}?{urlencode({'task': task, 'host': host.name})}"
     for day, by_status in runs.items():
-        asked = {"task": task, "host": host.name, "since": day.isoformat(), "until": day.isoformat()}
-        yield charts.Day(day, by_status, f"{reverse('runs')}?{urlencode(asked)}", is_missing=day in missing)
+        yield charts.Day(day, by_status, f"{address}&since={day}&until={day}", is_missing=day in missing)
 
 
 def core_days(rows: Iterable[Row]) -> Days:
@@ -115,16 +116,24 @@ def charts_of(runs: list[Run]) -> Iterator[Chart]:
     if len(runs) < 2:
         return
 
-    durations = [point(run, run.duration or 0.0) for run in runs]
+    address_of = addresses()
+    durations = [point(run, run.duration or 0.0, address_of) for run in runs]
     yield chart_of(gettext("duration"), durations, length)
     names = Counter(name for run in runs for name in run.counts)
     for name, times in names.most_common(MOST_COUNTS):
         if times > 1:
-            yield chart_of(name, [point(run, run.counts[name]) for run in runs if name in run.counts], number)
+            counted = [point(run, run.counts[name], address_of) for run in runs if name in run.counts]
+            yield chart_of(name, counted, number)
 
 
-def point(run: Run, value: float) -> charts.Point:
-    return charts.Point(run.started, float(value), reverse("run", args=[run.pk]), run.status == Status.SUCCEEDED)
+def addresses() -> Callable[[UUID], str]:
+    """The addresses of runs' pages, which Django takes some time to work out, from one of them."""
+    before, _, after = reverse("run", args=[UUID(int=0)]).partition(str(UUID(int=0)))
+    return lambda identifier: f"{before}{identifier}{after}"
+
+
+def point(run: Run, value: float, address_of: Callable[[UUID], str]) -> charts.Point:
+    return charts.Point(run.started, float(value), address_of(run.pk), run.status == Status.SUCCEEDED)
 
 
 def chart_of(name: str, points: list[charts.Point], shown: charts.Shown) -> Chart:
