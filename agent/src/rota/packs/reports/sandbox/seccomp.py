@@ -1,0 +1,111 @@
+"""The filter of kernel calls that a script runs behind, as a program for the kernel's packet filter.
+
+An allow list: `calls.py`, of which a few are looked at more closely here. What is refused gets an error instead of
+a signal, so that the script's own message tells what it tried; only foreign architectures are killed, for they number
+their calls otherwise. The layout of instructions and of what they load is linux/filter.h and linux/seccomp.h.
+"""
+
+import errno
+import platform
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+
+from rota.core.errors import RotaError
+from rota.packs.reports.sandbox.calls import ARCHITECTURES, NEWEST, Architecture
+
+ALLOW = 0x7FFF0000
+KILL = 0x80000000
+DENY = 0x00050000 | errno.EPERM
+ABSENT = 0x00050000 | errno.ENOSYS
+
+LOAD, AND = 0x20, 0x54  # a word of what the kernel tells; the accumulator with a constant
+EQUAL, GREATER, AT_LEAST, RETURN = 0x15, 0x25, 0x35, 0x06
+
+NUMBER, ARCHITECTURE = 0, 4
+ARGUMENTS = (16, 24)  # their lower halves; both architectures are little-endian
+
+X32 = 0x40000000  # the bit that marks calls of x86-64's third interface
+NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, …NEWCGROUP, …NEWUTS, …NEWIPC, …NEWUSER, …NEWPID, …NEWNET
+UNIX = 1
+
+# TCGETS, TIOCGPGRP, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX; none that types into a terminal, as TIOCSTI does.
+CONTROLS = (0x5401, 0x540F, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
+
+# PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_NAME, PR_GET_NAME, PR_CAPBSET_READ, PR_SET_NO_NEW_PRIVS,
+# PR_GET_NO_NEW_PRIVS, PR_SET_VMA.
+PROCESS_OPTIONS = (1, 2, 3, 15, 16, 23, 38, 39, 0x53564D41)
+
+Instruction = tuple[int, int, int, int]
+"""Code, jump if true, jump if false, constant."""
+
+
+class UnknownArchitecture(RotaError):
+    """The filter of kernel calls is not written for this processor."""
+
+
+def program(*, unix_sockets: bool, machine: str | None = None) -> bytes:
+    """For `bwrap --seccomp`. Raises UnknownArchitecture."""
+    machine = machine or platform.machine()
+    if machine not in ARCHITECTURES:
+        raise UnknownArchitecture(f"{machine!r}; there are: {', '.join(ARCHITECTURES)}")
+    return b"".join(struct.pack("=HBBI", *each) for each in instructions(ARCHITECTURES[machine], unix_sockets))
+
+
+def instructions(architecture: Architecture, unix_sockets: bool) -> Iterator[Instruction]:
+    yield (LOAD, 0, 0, ARCHITECTURE)
+    yield from answer_unless(EQUAL, architecture.audit, KILL)
+    yield (LOAD, 0, 0, NUMBER)
+    if architecture.name == "x86_64":
+        yield from answer_if(AT_LEAST, X32, KILL)
+    closer = looked_at(unix_sockets)
+    for name, block in closer.items():
+        yield (EQUAL, 0, len(block), architecture.calls[name])
+        yield from block
+    plain = (number for name, number in architecture.calls.items() if name not in closer)
+    for first, last in ranges(plain):
+        yield (GREATER, 3, 0, last)
+        yield from answer_if(AT_LEAST, first, ALLOW)
+        yield (RETURN, 0, 0, DENY)
+    yield from answer_if(GREATER, NEWEST, ABSENT)
+    yield (RETURN, 0, 0, DENY)
+
+
+def answer_if(test: int, constant: int, answer: int) -> list[Instruction]:
+    return [(test, 0, 1, constant), (RETURN, 0, 0, answer)]
+
+
+def answer_unless(test: int, constant: int, answer: int) -> list[Instruction]:
+    return [(test, 1, 0, constant), (RETURN, 0, 0, answer)]
+
+
+def looked_at(unix_sockets: bool) -> dict[str, list[Instruction]]:
+    """The calls that depend on an argument, each with what answers it."""
+    families = (UNIX,) if unix_sockets else ()
+    return {
+        "socket": one_of(0, families),
+        "socketpair": one_of(0, (UNIX,)),  # its two ends reach nobody but each other
+        "clone": [(LOAD, 0, 0, ARGUMENTS[0]), (AND, 0, 0, NEW_NAMESPACES), *answer_if(EQUAL, 0, ALLOW), refusal()],
+        "clone3": [(RETURN, 0, 0, ABSENT)],  # its flags lie in memory, which a filter cannot read
+        "ioctl": one_of(1, CONTROLS),
+        "prctl": one_of(0, PROCESS_OPTIONS),
+    }
+
+
+def one_of(argument: int, allowed: Iterable[int]) -> list[Instruction]:
+    tests = [each for value in allowed for each in answer_if(EQUAL, value, ALLOW)]
+    return [(LOAD, 0, 0, ARGUMENTS[argument]), *tests, refusal()]
+
+
+def refusal() -> Instruction:
+    return (RETURN, 0, 0, DENY)
+
+
+def ranges(numbers: Iterable[int]) -> Sequence[tuple[int, int]]:
+    """The first and last of each unbroken row of them, ascending."""
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
