@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from rota.packs.reports.database import INSIDE, Database
-from rota.packs.reports.sandbox import LIBRARIES, SCRIPTS, Ending, Limits, ProgramMissing, seccomp
-from rota.packs.reports.sandbox.starting import ENVIRONMENT, NOBODY, readable, start_command
+from rota.packs.reports.database import Database
+from rota.packs.reports.sandbox import Ending, Limits, ProgramMissing, seccomp
+from rota.packs.reports.sandbox.starting import ENVIRONMENT, NOBODY, readable, shown_inside, start_command
 from rota.packs.reports.sandbox.supervising import TO_BE_GONE, StillThere, Watch
 
 USER = "65534"  # inside; outside it is the runner's own
@@ -51,7 +51,7 @@ class Bubblewrap:
             raise ProgramMissing("bwrap; install the Debian package bubblewrap")
         account = self.account if os.geteuid() == 0 else None
         with ExitStack() as stack:
-            shown = self.shows(stack.enter_context(readable(tree, account)))
+            shown = shown_inside(stack.enter_context(readable(tree, account)), self.libraries, self.database)
             calls = opened_text(stack, seccomp.program(unix_sockets=self.database is not None))
             status, told = os.pipe()
             stack.callback(os.close, status)
@@ -65,16 +65,6 @@ class Bubblewrap:
             watch.follow(status)
             inside.wait()
             return watch.ending(inside.exit_code)
-
-    def shows(self, tree: Path) -> Mapping[str, Path]:
-        """What of the host is seen, by its path inside."""
-        paths = {SCRIPTS: tree}
-        if self.libraries is not None:
-            paths[LIBRARIES] = self.libraries
-        if self.database is not None:
-            socket = self.database.socket_file
-            paths[f"{INSIDE}/{socket.name}"] = socket
-        return paths
 
 
 def bubblewrap_command(shown: Mapping[str, Path], calls: int, told: int, limits: Limits) -> list[str]:

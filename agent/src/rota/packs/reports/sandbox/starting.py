@@ -4,12 +4,13 @@ import os
 import pwd
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from math import ceil
 from pathlib import Path
 
+from rota.packs.reports.database import INSIDE, Database
 from rota.packs.reports.sandbox import LIBRARIES, SCRIPTS, Limits
 
 PYTHON = "/usr/bin/python3"
@@ -44,3 +45,13 @@ def readable(tree: Path, account: str | None) -> Iterator[Path]:
             for name in (".", *files):
                 os.chown(Path(place) / name, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
         yield Path(folder)
+
+
+def shown_inside(tree: Path, libraries: Path | None, database: Database | None) -> Mapping[str, Path]:
+    """What of the host is seen, read only, by its path inside."""
+    paths = {SCRIPTS: tree}
+    if libraries is not None:
+        paths[LIBRARIES] = libraries
+    if database is not None:
+        paths[f"{INSIDE}/{database.socket_file.name}"] = database.socket_file
+    return paths

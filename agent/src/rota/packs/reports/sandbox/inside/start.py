@@ -31,7 +31,7 @@ def show(kind: type[BaseException], error: BaseException, trace: types.Traceback
     """An error as the script's own: without the frames of this file."""
     while trace is not None and trace.tb_frame.f_code.co_filename == "<string>":
         trace = trace.tb_next
-    sys.__excepthook__(kind, error, trace)
+    sys.__excepthook__(kind, error.with_traceback(trace), trace)
 
 
 def become(script: str, libraries: str) -> types.ModuleType:
