@@ -6,12 +6,15 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from rota.core.errors import RotaError
 from rota.core.record import MAX_BYTES, Record, as_mapping
+
+Answer = TypeVar("Answer")
 
 LONGEST_WAIT = 3600.0
 DEFAULT_WAIT = 30.0
@@ -37,6 +40,10 @@ class TooLarge(Exception):
     """The diary takes no request of this size."""
 
 
+class Unchanged(Exception):
+    """The diary has nothing newer."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What the diary said of one record: `accepted`, `unchanged` or `quarantined` with a reason."""
@@ -56,27 +63,35 @@ class Diary:
 
     def send(self, records: Sequence[Record]) -> dict[str, Verdict]:
         """Hand over these records. Raises DiaryUnreachable, DiaryRefused, DiaryBusy, TooLarge."""
+        body = encode(records)
+        if len(body) > MAX_BYTES:
+            raise TooLarge
+        return self.ask("/api/v1/records", read=verdicts, body=body)
+
+    def ask(self, path: str, *, read: Callable[[Any], Answer], body: bytes | None = None, etag: str = "") -> Answer:
+        """What `read` makes of the JSON that this path answers; `body` is sent to it, as JSON.
+
+        `read` raises ValueError for what is no such answer. Raises DiaryUnreachable, DiaryRefused, DiaryBusy, TooLarge,
+        and Unchanged where the answer is still the one with this `etag`.
+        """
         try:
             with urllib.request.urlopen(  # noqa: S310 - the catalogue admits https, and http to this host
-                self._request(encode(records)), timeout=self.timeout, context=self._context()
+                self._request(path, body, etag), timeout=self.timeout, context=self._context()
             ) as answer:
-                return verdicts(json.load(answer))
+                return read(json.load(answer))
         except urllib.error.HTTPError as error:
             raise refusal(error) from error
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise DiaryUnreachable(f"{self.url}: {getattr(error, 'reason', error)}") from error
 
-    def _request(self, body: bytes) -> urllib.request.Request:
-        if len(body) > MAX_BYTES:
-            raise TooLarge
-        headers = {
-            "Authorization": f"Bearer {self.token}",
-            "Content-Type": "application/json",
-            "Content-Encoding": "gzip",
-        }
-        return urllib.request.Request(  # noqa: S310 - as above, the address is checked
-            f"{self.url}/api/v1/records", data=gzip.compress(body, compresslevel=5), headers=headers, method="POST"
-        )
+    def _request(self, path: str, body: bytes | None, etag: str) -> urllib.request.Request:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        if etag:
+            headers["If-None-Match"] = etag
+        if body is not None:
+            headers |= {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+            body = gzip.compress(body, compresslevel=5)
+        return urllib.request.Request(f"{self.url}{path}", data=body, headers=headers)  # noqa: S310 - as above
 
     def _context(self) -> ssl.SSLContext | None:
         if not self.url.startswith("https:"):
@@ -106,6 +121,8 @@ def refusal(error: urllib.error.HTTPError) -> Exception:
     """The error that an HTTP status stands for."""
     if error.code == 413:
         return TooLarge()
+    if error.code == 304:
+        return Unchanged()
     if error.code in (429, 503):
         wait = parse_wait(error.headers.get("Retry-After"))
         return DiaryBusy(f"{error.url} answers {error.code}: not before {wait:.0f} s", wait)

@@ -1,0 +1,141 @@
+"""Runs that somebody asked for: each a file that the diary's pages leave, claimed by a rename, answered by a file.
+
+A request carries the definitions that it needs, so that what is being written can be tried before it is saved. Its
+results have a folder of their own: `request.json`, of a dry run `output` and `errors`, which grow while it goes on, and
+in the end `result.json`.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from rota.core.errors import RotaError
+from rota.packs.reports import ledger
+from rota.packs.reports.attempt import Attempt, Trigger, as_mapping
+from rota.packs.reports.definitions import Definitions, from_json
+from rota.packs.reports.nightly import failure
+from rota.packs.reports.running import AlreadyRuns, Desk, Order, make
+from rota.packs.reports.workplace import Workplace
+
+LINGER = 2.0
+LOOK_EVERY = 0.1
+MOST_BYTES = 16 << 20
+KEPT = timedelta(days=2)
+
+
+class BadRequest(RotaError):
+    """This is no request for a report."""
+
+
+def answer_all(desk: Desk, *, at_once: int, tell: Callable[[Attempt], None], linger: float = LINGER) -> int:
+    """Carry out all that is asked for, until nothing was for a moment. Returns how many."""
+    going: set[Future[Attempt | None]] = set()
+    last, number = time.monotonic(), 0
+    with ThreadPoolExecutor(at_once, thread_name_prefix="asked") as pool:
+        while going or time.monotonic() - last < linger:
+            claimed = list(claim_all(desk.places))
+            going |= {pool.submit(answer, desk, folder) for folder in claimed}
+            number += len(claimed)
+            done, going = wait(going, timeout=LOOK_EVERY, return_when=FIRST_COMPLETED)
+            for attempt in filter(None, (each.result() for each in done)):
+                tell(attempt)
+            if claimed or done:
+                last = time.monotonic()
+            elif not going:
+                time.sleep(LOOK_EVERY)  # between two looks at an empty folder
+    return number
+
+
+def claim_all(places: Workplace) -> Iterator[Path]:
+    """Take away all that waits, the oldest first; whatever is no request is removed, for it would wait for ever."""
+    for path in sorted(places.asked.iterdir(), key=lambda path: path.lstat().st_mtime_ns):
+        if path.name.startswith("."):
+            continue  # it is being written
+        if not is_request(path):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            continue
+        folder = places.results / path.stem
+        folder.mkdir(mode=0o750)
+        path.rename(folder / "request.json")
+        yield folder
+
+
+def is_request(path: Path) -> bool:
+    try:
+        named = str(UUID(path.stem)) == path.stem and path.suffix == ".json"
+    except ValueError:
+        return False
+    return named and path.is_file() and not path.is_symlink()
+
+
+def answer(desk: Desk, folder: Path) -> Attempt | None:
+    """Carry out one request and say what came of it; None where it was refused."""
+    try:
+        definitions, order = read_request(folder)
+    except RotaError as error:
+        say(folder, {"refused": str(error)})
+        return None
+    try:
+        attempt = make(desk, definitions, order)
+    except AlreadyRuns as error:
+        say(folder, {"refused": str(error), "is_running": True})
+        return None
+    except OSError as error:
+        attempt = failure(desk, definitions, order, str(error))
+    ledger.note(desk.places.ledger, attempt)
+    say(folder, {"attempt": as_mapping(attempt)})
+    return attempt
+
+
+def read_request(folder: Path) -> tuple[Definitions, Order]:
+    """Raises BadRequest, BadDefinitions, UnknownReport."""
+    path = folder / "request.json"
+    if path.stat().st_size > MOST_BYTES:
+        raise BadRequest(f"it has more than {MOST_BYTES} bytes")
+    try:
+        value: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        trigger, asked_by = Trigger(value["trigger"]), str(value["asked_by"])
+        wanted, said = str(value["task"]), value["definitions"]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise BadRequest(f"{type(error).__name__}: {error}") from None
+    if trigger is Trigger.SCHEDULE:
+        raise BadRequest("nobody asks for what is planned")
+    definitions = from_json(said)
+    shown = folder if trigger is Trigger.DRY_RUN else None
+    task = definitions.report(wanted)
+    return definitions, Order(task=task, trigger=trigger, id=folder.name, asked_by=asked_by, shown=shown)
+
+
+def say(folder: Path, result: dict[str, Any]) -> None:
+    """Write the result; whoever follows sees it whole, or not at all."""
+    beside = folder / ".result"
+    with beside.open("w", encoding="utf-8") as file:
+        json.dump(result, file)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(folder / "result.json")
+
+
+def close_interrupted(places: Workplace) -> int:
+    """Answer what an earlier worker was killed over. Returns how many there were."""
+    number = 0
+    for folder in places.results.iterdir():
+        if not (folder / "result.json").exists():
+            say(folder, {"refused": "the host stopped before it was over"})
+            number += 1
+    return number
+
+
+def sweep(places: Workplace, *, now: float, kept: timedelta = KEPT) -> int:
+    """Remove results that nobody needs any more; `now` in seconds since 1970. Returns how many."""
+    old = [each for each in places.results.iterdir() if now - each.stat().st_mtime > kept.total_seconds()]
+    for folder in old:
+        shutil.rmtree(folder)
+    return len(old)

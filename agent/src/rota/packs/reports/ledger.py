@@ -1,0 +1,58 @@
+"""Attempts as files until the diary has them: no network or database keeps a report from being made."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rota.adapters.diary import Diary
+from rota.packs.reports.attempt import Attempt, BadAttempt, as_mapping, from_mapping
+
+ADDRESS = "/api/v1/reports/attempts"
+AT_ONCE = 200
+
+
+def note(ledger: Path, attempt: Attempt) -> None:
+    """Write the attempt down; it is there whole, or not at all."""
+    beside = ledger / f".{attempt.id}"
+    with beside.open("w", encoding="utf-8") as file:
+        json.dump(as_mapping(attempt), file)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(ledger / f"{attempt.id}.json")
+
+
+def waiting(ledger: Path) -> Iterator[tuple[Path, Attempt]]:
+    """The attempts that the diary has not got. A file that is none is put aside, so that it keeps no other waiting."""
+    for path in sorted(ledger.glob("*.json")):
+        try:
+            yield path, from_mapping(json.loads(path.read_text("utf-8")))
+        except (BadAttempt, ValueError):
+            path.rename(path.with_suffix(".bad"))
+
+
+def deliver(ledger: Path, diary: Diary) -> tuple[int, Mapping[str, str]]:
+    """Hand the diary what it has not got: how many it took, and by id what it says against others, which stay away.
+
+    Raises DiaryUnreachable, DiaryRefused, DiaryBusy; then the files stay.
+    """
+    taken = 0
+    refused: dict[str, str] = {}
+    found = list(waiting(ledger))
+    for first in range(0, len(found), AT_ONCE):
+        paths = {attempt.id: path for path, attempt in found[first : first + AT_ONCE]}
+        said = [as_mapping(attempt) for _, attempt in found[first : first + AT_ONCE]]
+        for identifier, result, reason in diary.ask(ADDRESS, read=answers, body=json.dumps(said).encode()):
+            if path := paths.get(identifier):
+                taken += result == "accepted"
+                refused |= {} if result in ("accepted", "unchanged") else {identifier: reason or result}
+                path.unlink()
+    return taken, refused
+
+
+def answers(value: Any) -> list[tuple[str, str, str]]:
+    """Each attempt's id, result and reason. Raises ValueError."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("results"), list):
+        raise ValueError("it answers, but not as a diary does")
+    return [(str(one["id"]), str(one["result"]), str(one.get("reason") or "")) for one in value["results"]]

@@ -1,0 +1,111 @@
+"""A night's work: which reports are due, and making them side by side, each by itself."""
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from datetime import date
+from functools import partial
+
+from rota.core.errors import RotaError
+from rota.packs.reports import ledger
+from rota.packs.reports.attempt import Attempt, Outcome, Trigger
+from rota.packs.reports.definitions import Definitions, Task
+from rota.packs.reports.frequency import is_due, missed
+from rota.packs.reports.running import AlreadyRuns, Desk, Order, make
+from rota.packs.reports.workplace import Workplace
+
+
+class SomeFailed(RotaError):
+    """Not every report could be made."""
+
+
+Tell = Callable[[Attempt], None]
+
+
+def due(definitions: Definitions, day: date, *, last: date | None) -> list[Order]:
+    """What is to be made on this day, in the order of names, each report once.
+
+    `last` is the last day that was seen to; what was due since then, and is to be caught up, is made for its latest
+    day.
+    """
+    orders = (order_of(task, day, last) for task in definitions.reports.values())
+    return [order for order in orders if order]
+
+
+def order_of(task: Task, day: date, last: date | None) -> Order | None:
+    if is_due(task, day):
+        return Order(task=task, planned=day)
+    if task.catch_up and last is not None and (days := missed(task, last, day)):
+        return Order(task=task, planned=days[-1])
+    return None
+
+
+def chosen(definitions: Definitions, names: Sequence[str], day: date) -> list[Order]:
+    """What was named, due or not. Raises UnknownReport."""
+    return [Order(task=definitions.report(name), planned=day, trigger=Trigger.RUN_NOW) for name in names]
+
+
+def make_all(desk: Desk, definitions: Definitions, orders: Iterable[Order], *, at_once: int, tell: Tell) -> int:
+    """Make them, so many at once; each is noted in the ledger and told as it ends. Returns how many failed.
+
+    Nothing that happens to one keeps another from being made.
+    """
+    failed = 0
+    with ThreadPoolExecutor(at_once, thread_name_prefix="report") as pool:
+        try:
+            going = {pool.submit(partial(make_one, desk, definitions, order)): order for order in orders}
+            for done in as_completed(going):
+                attempt = done.result()
+                failed += not attempt.outcome.is_good
+                tell(attempt)
+        except BaseException:
+            desk.stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+    return failed
+
+
+def make_one(desk: Desk, definitions: Definitions, order: Order) -> Attempt:
+    """One report; a fault of ours is its failure as well, and is told with it."""
+    started = desk.now()
+    try:
+        attempt = make(desk, definitions, order)
+    except (AlreadyRuns, OSError) as error:
+        attempt = replace(failure(desk, definitions, order, str(error)), started=started)
+    ledger.note(desk.places.ledger, attempt)
+    return attempt
+
+
+def failure(desk: Desk, definitions: Definitions, order: Order, message: str) -> Attempt:
+    now = desk.now()
+    return Attempt(
+        id=order.id,
+        task=order.task.id,
+        report=definitions.report_name(order.task),
+        host=desk.host,
+        run=desk.run,
+        trigger=order.trigger,
+        planned=order.planned,
+        started=now,
+        ended=now,
+        outcome=Outcome.FAILED,
+        message=message,
+        asked_by=order.asked_by,
+    )
+
+
+def last_day(places: Workplace) -> date | None:
+    """The last day that was seen to; None where none was."""
+    try:
+        return date.fromisoformat((places.state / "last_day").read_text("ascii").strip())
+    except FileNotFoundError:
+        return None
+
+
+def remember_day(places: Workplace, day: date) -> None:
+    """Never an earlier one than before: a night that is made once more by hand changes nothing."""
+    before = last_day(places)
+    if before is None or day > before:
+        beside = places.state / ".last_day"
+        beside.write_text(f"{day}\n", "ascii")
+        beside.replace(places.state / "last_day")

@@ -1,0 +1,257 @@
+"""Making one report: from its definition to the file that its client downloads, or to why there is none."""
+
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from pathlib import Path
+from threading import Event
+from typing import BinaryIO
+from uuid import uuid4
+
+from rota.core.errors import RotaError
+from rota.packs.reports import guard
+from rota.packs.reports.attempt import Attempt, Outcome, Trigger
+from rota.packs.reports.bundle import bundle, write_tree
+from rota.packs.reports.checks import check
+from rota.packs.reports.database import Database
+from rota.packs.reports.definitions import Definitions, Script, Task
+from rota.packs.reports.dependencies import collect
+from rota.packs.reports.publishing import Export
+from rota.packs.reports.sandbox import MEBIBYTE, Ending, Limits, Reason, Sandbox
+from rota.packs.reports.workplace import Workplace
+
+MOST_MESSAGE = 60_000
+"""Bytes of a message: the run log's column takes 65,535."""
+CHUNK = 1 << 20
+
+
+class AlreadyRuns(RotaError):
+    """This report is being made already."""
+
+
+class NothingToRun(RotaError):
+    """There is nothing to run."""
+
+
+class Illegal(RotaError):
+    """A script says what it must not; the message is that of the system which this pack replaces."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class ScriptFailed(Illegal):
+    """A script did not come to a good end; the message says how."""
+
+
+class Guard(StrEnum):
+    """How scripts are looked through before they run: on the syntax tree, as was once done, or not at all."""
+
+    ON = "on"
+    LEGACY = "legacy"
+    OFF = "off"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is asked for. `shown` is the folder that takes the output of a dry run, which publishes nothing."""
+
+    task: Task
+    trigger: Trigger = Trigger.SCHEDULE
+    planned: date | None = None
+    id: str = field(default_factory=lambda: str(uuid4()))
+    asked_by: str | None = None
+    shown: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """Where and how reports are made on this host. `run` is the run that this is part of."""
+
+    places: Workplace
+    sandbox: Sandbox
+    limits: Limits
+    host: str
+    run: str | None = None
+    guard: Guard = Guard.ON
+    database: Database | None = None
+    stop: Event = field(default_factory=Event)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Made:
+    """An output: how large, of how many lines, and its checksum."""
+
+    bytes: int
+    rows: int
+    sha256: str
+
+
+def make(desk: Desk, definitions: Definitions, order: Order) -> Attempt:
+    """Make a report; whatever is wrong with it is told by the attempt. Raises AlreadyRuns, and OSError of our own."""
+    with locked(desk.places.locks / f"{order.task.id}.lock", definitions.report_name(order.task)):
+        started = desk.now()
+
+        def attempt(outcome: Outcome, message: str, made: Made | None = None) -> Attempt:
+            return Attempt(
+                id=order.id,
+                task=order.task.id,
+                report=definitions.report_name(order.task),
+                host=desk.host,
+                run=desk.run,
+                trigger=order.trigger,
+                planned=order.planned,
+                started=started,
+                ended=desk.now(),
+                outcome=outcome,
+                message=fitting(message),
+                bytes=made.bytes if made else None,
+                rows=made.rows if made else None,
+                sha256=made.sha256 if made else None,
+                asked_by=order.asked_by,
+            )
+
+        try:
+            with tree_of(desk, definitions, order.task) as tree:
+                made = work(desk, definitions, order, tree)
+        except ScriptFailed as error:
+            return attempt(Outcome.FAILED, str(error))
+        except RotaError as error:
+            return attempt(Outcome.REFUSED, str(error))
+        return attempt(Outcome.SHOWN if order.shown else Outcome.PUBLISHED, "OK", made)
+
+
+@contextmanager
+def locked(path: Path, name: str) -> Iterator[None]:
+    """Hold the report's lock, which ends with whoever holds it. Raises AlreadyRuns."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyRuns(name) from None
+        yield
+    finally:
+        os.close(file)
+
+
+@contextmanager
+def tree_of(desk: Desk, definitions: Definitions, task: Task) -> Iterator[Path]:
+    """The folder of files that the sandbox sees. Raises NothingToRun, Illegal, and what `collect` raises."""
+    script = definitions.script_of(task)
+    if script is None or not script.body.strip():
+        raise NothingToRun("the report has no script" if script is None else f"the script {script.name} is empty")
+    needed = collect(script, definitions)
+    look_through(desk.guard, [script, *needed.snippets])
+    with tempfile.TemporaryDirectory(dir=desk.places.trees) as folder:
+        tree = Path(folder) / "tree"
+        write_tree(bundle(script, needed.snippets, needed.queries, desk.database), tree)
+        yield tree
+
+
+def look_through(mode: Guard, scripts: list[Script]) -> None:
+    """Raises Illegal, in the words of the system that this pack replaces."""
+    found = {script.name: words for script in scripts if (words := illegal_words(mode, script))}
+    if found:
+        raise Illegal(guard.message(found))
+
+
+def illegal_words(mode: Guard, script: Script) -> tuple[str, ...]:
+    match mode:
+        case Guard.ON:
+            return guard.words_of(guard.inspect(script.body, script.name))
+        case Guard.LEGACY:
+            return guard.legacy_words(script.body)
+    return ()
+
+
+def work(desk: Desk, definitions: Definitions, order: Order, tree: Path) -> Made:
+    """Raises ScriptFailed, BadOutput."""
+    if order.shown:
+        return show(desk, order.task, tree, order.shown)
+    exports, target = Export(desk.places.exports), definitions.report_name(order.task)
+    before = exports.current(target)
+    temporary = exports.open_new(definitions.client_of(order.task).username)
+    try:
+        with os.fdopen(os.dup(temporary.descriptor), "r+b") as output:
+            run_script(desk, order.task, tree, output)
+            path = desk.places.exports / temporary.username / temporary.name
+            check(path, order.task, before.size if before else None)
+            rows = rows_of(output)
+        published = exports.publish(temporary, target, order.task.keep)
+        return Made(published.size, rows, published.sha256)
+    finally:
+        exports.discard(temporary)
+
+
+def show(desk: Desk, task: Task, tree: Path, folder: Path) -> Made:
+    """Run it for whoever asked alone: what it says grows in this folder, and nothing is published.
+
+    Raises ScriptFailed, BadOutput.
+    """
+    with (folder / "output").open("w+b") as output, (folder / "errors").open("wb", buffering=0) as live:
+        run_script(desk, task, tree, output, live)
+        check(folder / "output", task)
+        rows = rows_of(output)
+        return Made(output.seek(0, os.SEEK_END), rows, digest(folder / "output"))
+
+
+def limits_for(task: Task, limits: Limits) -> Limits:
+    """The host's limits, or what the report says of itself where that is less."""
+    return replace(
+        limits,
+        seconds=min(task.timeout or limits.seconds, limits.seconds),
+        memory=min(task.memory * MEBIBYTE or limits.memory, limits.memory),
+    )
+
+
+def run_script(desk: Desk, task: Task, tree: Path, output: BinaryIO, live: BinaryIO | None = None) -> None:
+    """Raises ScriptFailed."""
+    limits = limits_for(task, desk.limits)
+    ending = desk.sandbox.run(tree, output, limits, live=live, stop=desk.stop)
+    output.flush()
+    if not ending.is_success:
+        raise ScriptFailed(why(ending, limits))
+
+
+def why(ending: Ending, limits: Limits) -> str:
+    """How it ended, and the end of what it said on standard error."""
+    match ending.reason:
+        case Reason.ENDED if ending.signal is not None:
+            how = f"signal {ending.signal}"
+        case Reason.ENDED:
+            how = f"exit value {ending.exit_code}"
+        case Reason.TIMEOUT:
+            how = f"timeout after {limits.seconds:g} s"
+        case Reason.TOO_MUCH_OUTPUT:
+            how = f"more than {limits.output} bytes of output"
+        case _:
+            how = str(ending.reason)
+    return f"{how}: {ending.errors}" if ending.errors else how
+
+
+def fitting(message: str) -> str:
+    """What the run log has room for: the end, where what went wrong stands."""
+    content = message.encode()
+    return message if len(content) <= MOST_MESSAGE else content[-MOST_MESSAGE:].decode(errors="ignore")
+
+
+def rows_of(output: BinaryIO) -> int:
+    """How many lines were written, whether or not the last one has its end."""
+    output.seek(0)
+    rows, last = 0, b"\n"
+    while chunk := output.read(CHUNK):
+        rows, last = rows + chunk.count(b"\n"), chunk[-1:]
+    return rows + (last != b"\n")
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,72 @@
+"""Runs that somebody asked for: claimed once, answered by a file, whatever they are."""
+
+import json
+from pathlib import Path
+from uuid import uuid4
+
+from rota.packs.reports import asked, ledger
+from rota.packs.reports.attempt import Attempt
+from rota.packs.reports.definitions import Definitions, to_json
+from rota.packs.reports.running import Desk
+from tests.agent.reports.conftest import defined
+
+
+def ask(desk: Desk, definitions: Definitions, **changes: object) -> str:
+    identifier = str(uuid4())
+    said = {"task": "t-one", "trigger": "dry run", "asked_by": "ada", "definitions": to_json(definitions), **changes}
+    (desk.places.asked / f"{identifier}.json").write_text(json.dumps(said))
+    return identifier
+
+
+def result(desk: Desk, identifier: str) -> dict[str, object]:
+    found: dict[str, object] = json.loads((desk.places.results / identifier / "result.json").read_text())
+    return found
+
+
+def answer(desk: Desk) -> list[Attempt]:
+    told: list[Attempt] = []
+    asked.answer_all(desk, at_once=2, tell=told.append, linger=0.05)
+    return told
+
+
+def test_a_dry_run_and_a_run_are_answered_each_in_a_folder_of_its_own(desk: Desk) -> None:
+    definitions = defined("print('tried')", "print('now')")
+    dry = ask(desk, definitions)
+    real = ask(desk, definitions, task="t-two", trigger="run now")
+    told = {attempt.id: attempt for attempt in answer(desk)}
+    assert (desk.places.results / dry / "output").read_text() == "tried\n"
+    assert (desk.places.exports / "acme/two.txt").read_text() == "now\n"
+    assert not (desk.places.exports / "acme/one.txt").exists()
+    assert result(desk, dry)["attempt"]["outcome"] == "shown"  # type: ignore[index]
+    assert {told[dry].asked_by, told[real].asked_by} == {"ada"}
+    assert {attempt.id for _, attempt in ledger.waiting(desk.places.ledger)} == {dry, real}
+    assert list(desk.places.asked.iterdir()) == []
+
+
+def test_what_is_no_request_is_refused_or_removed_and_nothing_waits_for_ever(desk: Desk, tmp_path: Path) -> None:
+    wrong = [ask(desk, defined("print(1)"), **each) for each in ({"trigger": "schedule"}, {"task": "t"})]
+    (desk.places.asked / "note.txt").write_text("no request")
+    (desk.places.asked / f"{uuid4()}.json").symlink_to(tmp_path)
+    (desk.places.asked / "folder").mkdir()
+    assert answer(desk) == []
+    assert all("refused" in result(desk, each) for each in wrong)
+    assert list(desk.places.asked.iterdir()) == []
+    assert tmp_path.exists()
+
+
+def test_a_report_that_is_being_made_is_refused_as_such(desk: Desk) -> None:
+    first, second = (ask(desk, defined("import time; time.sleep(1)")) for _ in range(2))
+    answer(desk)
+    results = [result(desk, each) for each in (first, second)]
+    assert sorted(each.get("is_running", False) for each in results) == [False, True]  # type: ignore[type-var]
+
+
+def test_what_a_killed_worker_left_is_answered_and_swept_in_time(desk: Desk) -> None:
+    folder = desk.places.results / str(uuid4())
+    folder.mkdir()
+    assert asked.close_interrupted(desk.places) == 1
+    assert "refused" in json.loads((folder / "result.json").read_text())
+    now = folder.stat().st_mtime
+    assert asked.sweep(desk.places, now=now + 3600) == 0
+    assert asked.sweep(desk.places, now=now + 3 * 86400) == 1
+    assert not folder.exists()
