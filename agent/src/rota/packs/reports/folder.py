@@ -336,6 +336,14 @@ def files_of(definitions: Definitions) -> Mapping[Path, bytes]:
     return found
 
 
+def place_of(definitions: Definitions, script: Script) -> str:
+    """Where its text lies in a folder of files."""
+    for task in canonical(definitions).tasks:
+        if task.id_script == script.id and script.type is ScriptType.MAIN:
+            return f"{definitions.client_of(task).username}/{task.file_name}.py"
+    return f"{LIBRARIES}/{script.name.replace(':', '/')}.py"
+
+
 def require_unique(kind: str, all_of_them: Iterable[Client | Query | Script | Task]) -> None:
     for key in ("id", "name"):
         if kind in ("scripts", "queries") or key == "id":
