@@ -1,14 +1,17 @@
 """The sandbox where an organisation wants an image of its own: podman, with the same interface and the same laws.
 
 Memory and processes are limited by the container's cgroup, for all of it together, as well as by the script's own
-limits; the filter of kernel calls is podman's. The image needs a `python3` of 3.11 or later in its path.
+limits. The filter of kernel calls is ours here, too: podman's own lets new user namespaces through. The image needs a
+`python3` of 3.11 or later in its path.
 """
 
+import json
 import os
 import pwd
 import secrets
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -17,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rota.packs.reports.database import Database
-from rota.packs.reports.sandbox import Ending, Limits, ProgramMissing
+from rota.packs.reports.sandbox import Ending, Limits, ProgramMissing, seccomp
 from rota.packs.reports.sandbox.starting import ENVIRONMENT, NOBODY, readable, shown_inside, start_command
 from rota.packs.reports.sandbox.supervising import TO_BE_GONE, Watch
 
@@ -53,7 +56,11 @@ class Podman:
         name = f"rota-report-{secrets.token_hex(8)}"
         with ExitStack() as stack:
             shown = shown_inside(stack.enter_context(readable(tree, account)), self.libraries, self.database)
-            command = podman_command(name, self.image, shown, limits, account, self.more)
+            calls = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".json"))
+            json.dump(seccomp.profile(unix_sockets=self.database is not None), calls)
+            calls.flush()
+            more = (f"--security-opt=seccomp={calls.name}", *self.more)
+            command = podman_command(name, self.image, shown, limits, account, more)
             process = stack.enter_context(
                 subprocess.Popen(
                     command,

@@ -8,7 +8,8 @@ their calls otherwise. The layout of instructions and of what they load is linux
 import errno
 import platform
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from rota.core.errors import RotaError
 from rota.packs.reports.sandbox.calls import ARCHITECTURES, NEWEST, Architecture
@@ -51,6 +52,22 @@ def program(*, unix_sockets: bool, machine: str | None = None) -> bytes:
     return b"".join(struct.pack("=HBBI", *each) for each in instructions(ARCHITECTURES[machine], unix_sockets))
 
 
+def profile(*, unix_sockets: bool) -> dict[str, Any]:
+    """The same as `program`, for `podman run --security-opt seccomp=FILE`; it knows each machine's numbers itself."""
+    by_argument = arguments(unix_sockets)
+    known = {name for each in ARCHITECTURES.values() for name in each.calls}
+    rules = [rule(sorted(known - set(by_argument) - {"clone", "clone3"}))]
+    for name, (argument, values) in by_argument.items():
+        rules += [rule([name], {"index": argument, "value": value, "op": "SCMP_CMP_EQ"}) for value in values]
+    no_new = {"index": 0, "value": NEW_NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
+    rules += [rule(["clone"], no_new), {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS}]
+    return {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": errno.EPERM, "syscalls": rules}
+
+
+def rule(names: list[str], *conditions: Mapping[str, object]) -> dict[str, Any]:
+    return {"names": names, "action": "SCMP_ACT_ALLOW", "args": list(conditions)}
+
+
 def instructions(architecture: Architecture, unix_sockets: bool) -> Iterator[Instruction]:
     yield (LOAD, 0, 0, ARCHITECTURE)
     yield from answer_unless(EQUAL, architecture.audit, KILL)
@@ -80,14 +97,22 @@ def answer_unless(test: int, constant: int, answer: int) -> list[Instruction]:
 
 def looked_at(unix_sockets: bool) -> dict[str, list[Instruction]]:
     """The calls that depend on an argument, each with what answers it."""
-    families = (UNIX,) if unix_sockets else ()
+    blocks = {name: one_of(argument, values) for name, (argument, values) in arguments(unix_sockets).items()}
+    by_flags = [(LOAD, 0, 0, ARGUMENTS[0]), (AND, 0, 0, NEW_NAMESPACES), *answer_if(EQUAL, 0, ALLOW), refusal()]
+    return {**blocks, "clone": by_flags, "clone3": [(RETURN, 0, 0, ABSENT)]}
+
+
+def arguments(unix_sockets: bool) -> Mapping[str, tuple[int, Sequence[int]]]:
+    """The calls that are allowed with some values of one argument only: its number, from 0, and these values.
+
+    The two ends of a `socketpair` reach nobody but each other. The flags of `clone3` lie in memory, where no filter
+    can read them, so there is none; those of `clone` are bits.
+    """
     return {
-        "socket": one_of(0, families),
-        "socketpair": one_of(0, (UNIX,)),  # its two ends reach nobody but each other
-        "clone": [(LOAD, 0, 0, ARGUMENTS[0]), (AND, 0, 0, NEW_NAMESPACES), *answer_if(EQUAL, 0, ALLOW), refusal()],
-        "clone3": [(RETURN, 0, 0, ABSENT)],  # its flags lie in memory, which a filter cannot read
-        "ioctl": one_of(1, CONTROLS),
-        "prctl": one_of(0, PROCESS_OPTIONS),
+        "socket": (0, (UNIX,) if unix_sockets else ()),
+        "socketpair": (0, (UNIX,)),
+        "ioctl": (1, CONTROLS),
+        "prctl": (0, PROCESS_OPTIONS),
     }
 
 
