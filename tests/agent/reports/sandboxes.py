@@ -41,10 +41,21 @@ def run(
     **files: str,
 ) -> Came:
     """`files` come beside the script, with "__" for a slash in their names."""
+    more = {f"{name.replace('__', '/')}.py": text for name, text in files.items()}
+    return run_bundle(sandbox, Bundle({"main.py": script, **more}), limits, live=live, stop=stop)
+
+
+def run_bundle(
+    sandbox: Sandbox,
+    files: Bundle,
+    limits: Limits = LIMITS,
+    *,
+    live: io.BytesIO | None = None,
+    stop: threading.Event | None = None,
+) -> Came:
     output = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
-        more = {f"{name.replace('__', '/')}.py": text for name, text in files.items()}
-        write_tree(Bundle({"main.py": script, **more}), Path(folder) / "tree")
+        write_tree(files, Path(folder) / "tree")
         ending = sandbox.run(Path(folder) / "tree", output, limits, live=live, stop=stop)
     return Came(output.getvalue().decode(errors="replace"), ending)
 
