@@ -146,7 +146,7 @@ class Try:
 DENIED, ONLY_READS = "permission denied", "read-only transaction"
 NO_RIGHT, NO_WRITES = "denied to user|Access denied", "READ ONLY transaction"
 REFUSED = (f"{ONLY_READS}|{DENIED}", f"{NO_WRITES}|{NO_RIGHT}")
-ENDLESS = f"SELECT count(*) FROM {', '.join(f'information_schema.collations t{n}' for n in range(5))}"
+ENDLESS = f"SELECT count(*) FROM {', '.join(f'information_schema.collations t{n}' for n in range(5))}"  # noqa: S608 - names of ours
 TRIES = [
     Try("writing", "cursor.execute('INSERT INTO loan VALUES (3, null)')", *REFUSED),
     Try("writing where the role may", "cursor.execute('INSERT INTO careless VALUES (1)')", ONLY_READS, NO_WRITES),
