@@ -433,7 +433,7 @@ def docs(context: Context) -> None:
 
 @task
 def words(context: Context) -> None:
-    """Update the diary's translations; list the gaps."""
+    """Update the translations of the diary and of packs; list the gaps."""
     from provision import words as catalogues
 
     with sentences():

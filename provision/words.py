@@ -1,4 +1,4 @@
-"""What `fab words` does: the diary's translations brought up to date with its strings, compiled, their gaps told."""
+"""What `fab words` does: translations brought up to date with the strings of pages, compiled, their gaps told."""
 
 import os
 import subprocess
@@ -13,15 +13,22 @@ class ToolFailed(OperatorError):
     """The translations could not be brought up to date"""
 
 
-def update(root: Path, diary: Path | None = None) -> int:
-    """Bring the catalogues below `diary` up to date with its strings; returns 1 where something is to be translated."""
-    diary = diary or root / "agent" / "src" / "rota" / "diary"
-    call(collect_command(), diary, root / "agent" / "src")
-    for catalogue in catalogues(diary):
-        call(compile_command(catalogue), diary)
-    gaps = list(gaps_of(diary))
+def update(root: Path, *apps: Path) -> int:
+    """Bring the catalogues of all apps, or of these, up to date; returns 1 where something is to be translated."""
+    apps = apps or tuple(apps_of(root))
+    for app in apps:
+        call(collect_command(), app, root / "agent" / "src")
+        for catalogue in catalogues(app):
+            call(compile_command(catalogue), app)
+    gaps = [gap for app in apps for gap in gaps_of(app)]
     print("\n\n".join(gaps) or "Everything is translated.", flush=True)
     return 1 if gaps else 0
+
+
+def apps_of(root: Path) -> list[Path]:
+    """The folders that people's words are in: the diary, and the pages of each pack that has some."""
+    agent = root / "agent" / "src" / "rota"
+    return [agent / "diary", *(file.parent for file in sorted(agent.glob("packs/*/diary/apps.py")))]
 
 
 def collect_command() -> list[str]:
@@ -34,15 +41,15 @@ def compile_command(catalogue: Path) -> list[str]:
     return ["msgfmt", "--check-format", f"--output-file={catalogue.with_suffix('.mo')}", str(catalogue)]
 
 
-def catalogues(diary: Path) -> list[Path]:
-    return sorted(diary.glob("locale/*/LC_MESSAGES/django.po"))
+def catalogues(app: Path) -> list[Path]:
+    return sorted(app.glob("locale/*/LC_MESSAGES/django.po"))
 
 
-def gaps_of(diary: Path) -> Iterator[str]:
+def gaps_of(app: Path) -> Iterator[str]:
     """What a catalogue lacks, or only guesses, as it stands there."""
-    for catalogue in catalogues(diary):
+    for catalogue in catalogues(app):
         for which in ("--untranslated", "--only-fuzzy"):
-            found = call(["msgattrib", which, "--no-wrap", str(catalogue)], diary)
+            found = call(["msgattrib", which, "--no-wrap", str(catalogue)], app)
             if entries := found.partition("\n\n")[2].strip():
                 yield f"── {catalogue}\n\n{entries}"
 

@@ -1,5 +1,6 @@
 """Who may do what: one law over every address of the diary."""
 
+import importlib
 import re
 import uuid
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from rota.diary import packs
 from rota.diary.configuration import ROLES
 from rota.diary.models import LoginSession, Person, Role, Token
 from tests.agent.diary.conftest import PASSWORD, TOKEN, Cast, Shipper, undone, visitor
@@ -99,9 +101,9 @@ def patterns() -> dict[str, URLPattern]:
     """Each address by its name, or by itself where it has none; those of the read API begin with `api:`."""
     found = {}
     for each in get_resolver().url_patterns:
-        if isinstance(each, URLResolver):
+        if isinstance(each, URLResolver) and str(each.pattern) == "api/v1/":
             found |= {f"api:{inner.pattern}": inner for inner in each.url_patterns}
-        else:
+        elif isinstance(each, URLPattern):
             found[each.name or str(each.pattern)] = each
     return found
 
@@ -123,7 +125,17 @@ def address_of(name: str, production: Shipper, person: Person) -> str:
 
 def test_every_address_has_a_line_in_the_law() -> None:
     assert {name for name in patterns() if not name.startswith("api:")} == set(RIGHTS)
-    assert {str(each.pattern) for each in get_resolver().url_patterns if isinstance(each, URLResolver)} == {"api/v1/"}
+    resolvers = {str(each.pattern) for each in get_resolver().url_patterns if isinstance(each, URLResolver)}
+    of_packs = {f"{start}{pack}/" for pack in packs.names() for start in ("", "api/v1/")}
+    assert {"api/v1/"} <= resolvers <= {"api/v1/"} | of_packs
+
+
+@pytest.mark.parametrize("pack", packs.names())
+def test_every_address_of_a_pack_has_a_line_in_the_packs_own_law(pack: str) -> None:
+    law = importlib.import_module(f"tests.agent.{pack}.diary.rights").RIGHTS
+    resolvers = [each for each in get_resolver().url_patterns if isinstance(each, URLResolver)]
+    own = {inner.name for each in resolvers if f"{pack}/" in str(each.pattern) for inner in each.url_patterns}
+    assert own == set(law)
 
 
 def test_the_read_api_answers_nobody_without_a_name(cast: Cast, production: Shipper) -> None:

@@ -15,6 +15,7 @@ from django.utils import timezone, translation
 from provision import words
 from rota.adapters.reconciling import HOST_WENT_DOWN, RUNNER_WAS_KILLED
 from rota.core.status import Skip
+from rota.diary import phrases
 from rota.diary.phrases import AUDIT, in_words, schedule_in_words
 from rota.diary.templatetags.diary import length, number, percentage
 from rota.runner import ENDED_BY_OTHERS
@@ -23,6 +24,7 @@ from tests.agent.diary.records import run
 
 ROOT = Path(__file__).resolve().parents[3]
 DIARY = ROOT / "agent" / "src" / "rota" / "diary"
+APPS = words.apps_of(ROOT)
 LANGUAGES = [code for code, _ in settings.LANGUAGES if code != "en"]
 KEPT = re.compile(r"%(?:\(\w+\))?[sd]|</?\w[^>]*>|`[^`]*`")
 """What a translation has from its original as it is: placeholders, HTML, what is to be typed."""
@@ -40,17 +42,23 @@ def catalogue(folder: Path, language: str) -> dict[object, str]:
     return {original: said for original, said in found.items() if original}
 
 
-def test_everything_is_translated_and_compiled(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    copy = tmp_path / "diary"
-    shutil.copytree(DIARY, copy, ignore=shutil.ignore_patterns("__pycache__"))
+def test_the_pages_of_packs_are_among_what_is_translated() -> None:
+    assert "reports" in {path.parent.name for path in APPS[1:]}
+
+
+@pytest.mark.parametrize("app", APPS, ids=lambda app: app.parent.name)
+def test_everything_is_translated_and_compiled(tmp_path: Path, capfd: pytest.CaptureFixture[str], app: Path) -> None:
+    copy = tmp_path / "app"
+    shutil.copytree(app, copy, ignore=shutil.ignore_patterns("__pycache__"))
     assert words.update(ROOT, copy) == 0, f"`fab words` tells what to translate:\n{capfd.readouterr().out}"
     for language in LANGUAGES:
-        assert catalogue(copy, language) == catalogue(DIARY, language), "`fab words` brings the catalogues up to date"
+        assert catalogue(copy, language) == catalogue(app, language), "`fab words` brings the catalogues up to date"
 
 
+@pytest.mark.parametrize("app", APPS, ids=lambda app: app.parent.name)
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_translations_keep_placeholders_html_and_what_is_to_be_typed(language: str) -> None:
-    for original, said in catalogue(DIARY, language).items():
+def test_translations_keep_placeholders_html_and_what_is_to_be_typed(language: str, app: Path) -> None:
+    for original, said in catalogue(app, language).items():
         english = str(original[0] if isinstance(original, tuple) else original)
         assert set(KEPT.findall(said)) == set(KEPT.findall(english)), f"{english!r} is {said!r}"
 
@@ -83,7 +91,8 @@ def bare_words(source: str) -> set[str]:
 
 
 def test_templates_say_nothing_that_is_not_marked() -> None:
-    found = {path.name: bare_words(path.read_text()) - NAMES for path in DIARY.rglob("templates/**/*.html")}
+    paths = [path for app in APPS for path in app.rglob("templates/**/*.html")]
+    found = {str(path.relative_to(ROOT)): bare_words(path.read_text()) - NAMES for path in paths}
     assert {name: said for name, said in found.items() if said} == {}
 
 
@@ -93,8 +102,8 @@ def test_bare_words_are_found() -> None:
 
 
 def test_set_phrases_of_hosts_and_of_the_audit_log_are_known() -> None:
-    source = "".join(path.read_text() for path in DIARY.rglob("*.py"))
-    assert set(re.findall(r'audit\.note\(\s*[^,]+,\s*"([^"]+)"', source)) <= set(AUDIT)
+    source = "".join(path.read_text() for app in APPS for path in app.rglob("*.py"))
+    assert set(re.findall(r'audit\.note\(\s*[^,]+,\s*"([^"]+)"', source)) <= {*AUDIT, *phrases.LEARNT}
     with translation.override("ru"):
         for reason in (
             *Skip,

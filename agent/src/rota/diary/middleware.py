@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone, translation
 from django.utils.cache import patch_vary_headers
 
+from rota.diary import packs
 from rota.diary.models import Person
 from rota.diary.people import zone_of
 
@@ -66,4 +67,5 @@ def suit_reader(get_response: Respond) -> Respond:
 
 def diary_context(request: HttpRequest) -> dict[str, Any]:
     zone = timezone.get_current_timezone_name().removeprefix("Etc/")
-    return {"here": settings.CONFIGURATION.environment, "time_zone": zone}
+    entries = packs.entries(request.user) if request.user.is_authenticated else ()
+    return {"here": settings.CONFIGURATION.environment, "time_zone": zone, "pack_entries": entries}

@@ -1,6 +1,7 @@
 """What hosts and the audit log say in set phrases, in the reader's language; whatever else they say stays as it is."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from django.utils.translation import get_language, gettext, pgettext
@@ -67,7 +68,7 @@ DEEPEST = 12
 """How many pieces of a text are looked at: the words are a host's, and may be anything."""
 STANDS_FOR = {"number": r"\d+", "amount": r"\d+", "day": r"\w+"}
 
-Patterns = tuple[tuple[re.Pattern[str], str], ...]
+Patterns = Sequence[tuple[re.Pattern[str], str]]
 
 
 def compiled(phrases: tuple[str, ...]) -> Patterns:
@@ -79,8 +80,16 @@ def group(placeholder: re.Match[str]) -> str:
     return f"(?P<{placeholder[1]}>{STANDS_FOR.get(placeholder[1], '.+')})"
 
 
-SAID = compiled((*REASONS, *ENVIRONMENTS, *MEANS, *ERRORS, *AUDIT))
+SAID: list[tuple[re.Pattern[str], str]] = [*compiled((*REASONS, *ENVIRONMENTS, *MEANS, *ERRORS, *AUDIT))]
+LEARNT: list[str] = []
+"""What packs say besides."""
 PLANNED = compiled(SCHEDULE)
+
+
+def learn(phrases: tuple[str, ...]) -> None:
+    """Know what a pack's tasks and pages say; its catalogues translate it."""
+    LEARNT.extend(phrases)
+    SAID.extend(compiled(phrases))
 
 
 def in_words(text: str) -> str:

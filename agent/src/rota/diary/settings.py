@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from rota.diary import packs
 from rota.diary.configuration import Configuration, Engine, Form, load, read_credential
 
 HERE = Path(__file__).resolve().parent
@@ -72,6 +73,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "django.contrib.humanize",
+    *packs.installed_apps(),
 ]
 MIDDLEWARE = [
     "rota.diary.visitor.notice_visitor",

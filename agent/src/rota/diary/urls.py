@@ -8,7 +8,7 @@ from django.http.response import HttpResponseBase
 from django.urls import path, re_path
 from django.views.decorators.http import require_safe
 
-from rota.diary import health, ingest, listening, login, outbox, views
+from rota.diary import health, ingest, listening, login, outbox, packs, views
 from rota.diary.api.access import nowhere, without_login
 from rota.diary.api.read import api
 from rota.diary.pages import (
@@ -89,8 +89,10 @@ urlpatterns = [
     path("audit/", audit.audit_page, name="audit"),
     path("api/v1/records", ingest.records, name="records"),
     path("api/v1/listen", listening.listen, name="listen"),
+    *packs.api_addresses(),
     path("api/v1/", (without_login(api.urls[0]), *api.urls[1:])),
     re_path(r"^api/[\s\S]*", nowhere, name="nowhere"),
+    *packs.addresses(),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("static/<path:path>", static, name="static"),

@@ -1,0 +1,1 @@
+"""The tables of the reports pack, as they came to be."""
