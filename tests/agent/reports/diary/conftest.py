@@ -1,11 +1,19 @@
 """The diary's cast and database, and one client with a report."""
 
-from datetime import date
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
+from django.utils import timezone
 
-from rota.diary.models import Person
-from rota.packs.reports.diary.models import Client, Query, Script, Task
+from rota.diary.models import Person, TaskDefinition
+from rota.packs.reports.diary.models import Client, Query, RunLog, Script, Task
+from rota.packs.reports.publishing import Export
 from tests.agent.diary.conftest import (
     Cast,
     Shipper,
@@ -60,16 +68,30 @@ def editor(cast: Cast, shelf: Task) -> Person:
 
 
 @pytest.fixture
-def maker(production: Shipper, settings: object) -> Shipper:
+def maker(production: Shipper) -> Shipper:
     """The host that makes reports, in the diary's own environment."""
-    from django.conf import settings as django
-    from django.utils import timezone
-
-    from rota.diary.models import TaskDefinition
-
-    production.host.environment = django.CONFIGURATION.environment
+    production.host.environment = django_settings.CONFIGURATION.environment
     production.host.save()
     TaskDefinition.objects.create(
         host=production.host, task="reports_nightly", digest="", definition={"pack": "reports"}, since=timezone.now()
     )
     return production
+
+
+Publish = Callable[..., None]
+
+
+@pytest.fixture
+def publish(settings: Any, tmp_path: Path) -> Publish:
+    """Puts a content where clients get it, as a night would; its run log included."""
+    settings.CONFIGURATION = replace(settings.CONFIGURATION, home=tmp_path)
+    export = Export(tmp_path / "reports" / "exports")
+    export.folder.mkdir(parents=True)
+
+    def put(task: Task, content: bytes, *, keep: int = 3) -> None:
+        new = export.open_new(task.client.username)
+        os.write(new.descriptor, content)
+        export.publish(new, f"{task.client.username}/{task.file_name}", keep)
+        RunLog.objects.create(task=task, date=datetime(2026, 1, 31, 2, tzinfo=UTC), is_success=True, message="OK")
+
+    return put

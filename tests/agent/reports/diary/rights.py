@@ -9,4 +9,8 @@ ADMINISTRATOR, EDITOR, HOST, CLIENT = "administrator", "editor", "host", "client
 RIGHTS = {
     "definitions": HOST,
     "attempts": HOST,
+    "files": CLIENT,
+    "leave": CLIENT,
+    "file": CLIENT,
+    "version": CLIENT,
 }
