@@ -1,8 +1,14 @@
 """How Django knows the pages of the reports pack."""
 
+from typing import TYPE_CHECKING
+
 from django.utils.translation import gettext_lazy as _
 
 from rota.diary.packs import PackConfig
+
+if TYPE_CHECKING:  # models cannot be imported yet
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.contrib.auth.models import AnonymousUser
 
 
 class ReportsConfig(PackConfig):
@@ -10,7 +16,7 @@ class ReportsConfig(PackConfig):
     name = "rota.packs.reports.diary"
     label = "reports"
     title = _("Reports")
-    entry = ""
+    entry = "reports:clients"
 
     def ready(self) -> None:
         # Imported here because it needs gettext, which needs the apps.
@@ -18,3 +24,9 @@ class ReportsConfig(PackConfig):
         from rota.packs.reports.diary.said import PHRASES
 
         phrases.learn(PHRASES)
+
+    def is_for(self, person: "AbstractBaseUser | AnonymousUser") -> bool:
+        # Imported here because it needs the models.
+        from rota.packs.reports.diary.rights import may_enter
+
+        return may_enter(person)

@@ -2,10 +2,39 @@
 
 from django.urls import path
 
-from rota.packs.reports.diary.pages import files
+from rota.packs.reports.diary.pages import clients, files, libraries, reports
 
 app_name = "reports"
 urlpatterns = [
+    path("", clients.clients, name="clients"),
+    path("clients/new", clients.new_client, name="new_client"),
+    path("clients/<str:username>/", clients.client, name="client"),
+    path("clients/<str:username>/change", clients.change_client, name="change_client"),
+    path("clients/<str:username>/delete", clients.delete_client, name="delete_client"),
+    path("clients/<str:username>/key", clients.client_key, name="client_key"),
+    path("clients/<str:username>/password", clients.client_password, name="client_password"),
+    path("clients/<str:username>/editors", clients.client_editors, name="client_editors"),
+    path("clients/<str:username>/new", reports.new_report, name="new_report"),
+    path("clients/<str:username>/<str:file_name>/", reports.report, name="report"),
+    path("clients/<str:username>/<str:file_name>/delete", reports.delete_report, name="delete_report"),
+    path("clients/<str:username>/<str:file_name>/history/", reports.report_history, name="report_history"),
+    path(
+        "clients/<str:username>/<str:file_name>/history/<int:number>/restore",
+        reports.restore_report,
+        name="restore_report",
+    ),
+    path("libraries/", libraries.libraries, name="libraries"),
+    path("libraries/<str:kind>/new", libraries.new_library, name="new_library"),
+    path("libraries/<str:kind>/<str:name>/", libraries.library, name="library"),
+    path("libraries/<str:kind>/<str:name>/save", libraries.save_library, name="save_library"),
+    path("libraries/<str:kind>/<str:name>/delete", libraries.delete_library, name="delete_library"),
+    path("libraries/<str:kind>/<str:name>/history/", libraries.library_history, name="library_history"),
+    path(
+        "libraries/<str:kind>/<str:name>/history/<int:number>/restore",
+        libraries.restore_library,
+        name="restore_library",
+    ),
+    path("lint", reports.lint, name="lint"),
     path("files/<str:username>/", files.files, name="files"),
     path("files/<str:username>/leave", files.leave, name="leave"),
     path("file/<str:username>/<str:file_name>", files.file, name="file"),

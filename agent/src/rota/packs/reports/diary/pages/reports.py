@@ -1,0 +1,133 @@
+"""The pages of one report: its form with script and query, its log, its history; and what is found while writing."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from rota.core.errors import RotaError
+from rota.diary.rights import person_of
+from rota.packs.reports.diary import comparing, editing
+from rota.packs.reports.diary.editing import ChangedMeanwhile
+from rota.packs.reports.diary.keeping import task_value
+from rota.packs.reports.diary.models import Check, Frequency, History, MonthEnd, Task
+from rota.packs.reports.diary.pages.forms import LONGEST_BODY, ReportForm, values_of
+from rota.packs.reports.diary.rights import client_for, editors_only, report_for
+from rota.packs.reports.frequency import next_due
+
+NEWEST = 10
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@editors_only
+def new_report(request: HttpRequest, username: str) -> HttpResponse:
+    """A report of this client that is not there yet; it begins tomorrow, monthly, inactive and private."""
+    client = client_for(request, username)
+    task = Task(client=client, start_date=timezone.localdate() + timedelta(days=1))
+    return save(request, task) if request.method == "POST" else show(request, task, values_of(task))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@editors_only
+def report(request: HttpRequest, username: str, file_name: str) -> HttpResponse:
+    """One report, shown and saved."""
+    task = report_for(request, username, file_name)
+    return save(request, task) if request.method == "POST" else show(request, task, values_of(task))
+
+
+def save(request: HttpRequest, task: Task) -> HttpResponse:
+    """Whatever is wrong, what somebody wrote is in the form again."""
+    form = ReportForm(request.POST)
+    if not form.is_valid():
+        written = request.POST.dict() | {"checks": request.POST.getlist("checks")}
+        return show(request, task, written, form=form)
+    said = form.cleaned_data
+    try:
+        editing.save_report(
+            task,
+            form.columns,
+            script=said["script"],
+            query=said["query"],
+            by=person_of(request),
+            token=None if task._state.adding else said["token"],
+        )
+    except ChangedMeanwhile as error:
+        now = Task.objects.select_related("client", "script__query").get(pk=task.pk)
+        return show(request, now, said, problem=str(error), theirs=values_of(now), status=409)
+    except RotaError as error:
+        kept = task if task._state.adding else Task.objects.select_related("client", "script__query").get(pk=task.pk)
+        return show(request, kept, said, problem=str(error))
+    return redirect("reports:report", username=task.client.username, file_name=said["file_name"])
+
+
+def show(request: HttpRequest, task: Task, values: dict[str, Any], *, status: int = 200, **more: Any) -> HttpResponse:
+    """The page; a report that is not saved yet has neither log nor history."""
+    is_new = task._state.adding
+    name = task.script.name if task.script else "script"
+    shown = {
+        "task": task,
+        "client": task.client,
+        "is_new": is_new,
+        "values": values | {"start_date": str(values.get("start_date", ""))},
+        "token": "" if is_new else editing.token_of_report(task),
+        "remarks": editing.remarks_on(str(values.get("script", "")), name=name, query=str(values.get("query", ""))),
+        "frequencies": Frequency.choices,
+        "month_ends": MonthEnd.choices,
+        "checks": Check.choices,
+        "next": None if is_new else next_due(task_value(task), timezone.localdate()),
+        "log": [] if is_new else task.log.order_by("-date", "-id")[:NEWEST],
+        **more,
+    }
+    return render(request, "reports/report.html", shown, status=status)
+
+
+@require_POST
+@editors_only
+def delete_report(request: HttpRequest, username: str, file_name: str) -> HttpResponse:
+    """With its script and query."""
+    editing.delete_report(report_for(request, username, file_name), by=person_of(request))
+    return redirect("reports:client", username=username)
+
+
+@require_safe
+@editors_only
+def report_history(request: HttpRequest, username: str, file_name: str) -> HttpResponse:
+    """How it came to be what it is, newest first, with what each change was."""
+    task = report_for(request, username, file_name)
+    changes = comparing.changes_of(editing.history_of_report(task))
+    shown = {"task": task, "client": task.client, "name": task.file_name, "changes": changes}
+    return render(request, "reports/history.html", shown)
+
+
+@require_POST
+@editors_only
+def restore_report(request: HttpRequest, username: str, file_name: str, number: int) -> HttpResponse:
+    """Make the report, its script or its query what it was then; that is a change like any other."""
+    task = report_for(request, username, file_name)
+    known = {each.pk for each in editing.history_of_report(task)}
+    entry = get_object_or_404(History, pk=number, pk__in=known)
+    try:
+        name = editing.restore_report(task, entry, by=person_of(request))
+    except RotaError as error:
+        return show(request, task, values_of(task), problem=str(error), status=409)
+    return redirect("reports:report", username=username, file_name=name)
+
+
+@require_POST
+@editors_only
+def lint(request: HttpRequest) -> JsonResponse:
+    """What is found in a script while it is written: form fields `script`, `name`, and `query` or `library`."""
+    script = request.POST.get("script", "")
+    if len(script) > LONGEST_BODY:
+        return JsonResponse({"error": gettext("This is too long.")}, status=413)
+    found = editing.remarks_on(
+        script,
+        name=request.POST.get("name", "")[:255] or "script",
+        is_library="library" in request.POST,
+        query=request.POST.get("query"),
+    )
+    return JsonResponse({"findings": [each.as_json() for each in found]})

@@ -1,0 +1,118 @@
+"""Who may do what with reports: one law over every address of the pack."""
+
+import pytest
+from django.test import Client as Browser
+from django.urls import get_resolver, reverse
+
+from rota.diary.models import Person, Role
+from rota.packs.reports.diary.models import Client, History, Query, Script, Task
+from tests.agent.diary.conftest import TOKEN, Cast, Shipper, undone, visitor
+from tests.agent.reports.diary.rights import ADMINISTRATOR, CLIENT, EDITOR, HOST, RIGHTS
+
+PAGES = [name for name, right in RIGHTS.items() if right in (ADMINISTRATOR, EDITOR)]
+OWN = [name for name in PAGES if RIGHTS[name] == EDITOR]
+
+
+@pytest.fixture
+def other(shelf: Task) -> Task:
+    """A report of another client, named alike."""
+    client = Client.objects.create(name="The museum", username="museum")
+    return Task.objects.create(client=client, file_name="books.csv", extension="csv", start_date=shelf.start_date)
+
+
+def address_of(name: str, username: str) -> str:
+    Script.objects.get_or_create(name="shared", type="SNIP")
+    Query.objects.get_or_create(name="shared", is_library=True)
+    values = {"username": username, "file_name": "books.csv", "kind": "script", "name": "shared", "number": 0}
+    (pattern,) = (
+        inner
+        for each in get_resolver().url_patterns
+        if str(each.pattern) in ("reports/", "api/v1/reports/")
+        for inner in each.url_patterns  # type: ignore[union-attr]  # a resolver
+        if inner.name == name
+    )
+    space = "reports_api" if RIGHTS[name] == HOST else "reports"
+    return reverse(f"{space}:{name}", kwargs={key: values[key] for key in pattern.pattern.converters})
+
+
+def statuses(browser: Browser, address: str) -> tuple[int, int]:
+    with undone():
+        return browser.get(address).status_code, browser.post(address).status_code
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_are_for_administrators_and_for_editors_of_the_client(
+    cast: Cast, shelf: Task, other: Task, editor: Person, name: str
+) -> None:
+    address = address_of(name, "library")
+    assert visitor().get(address).headers.get("Location", "").startswith("/login/") or "POST" in visitor().options(
+        address
+    ).headers.get("Allow", "")
+    for role in (Role.VIEWER, Role.REVIEWER, Role.OPERATOR):
+        assert set(statuses(getattr(cast, role), address)) <= {403, 405}, role
+    assert 403 not in statuses(cast.administrator, address)
+    assert (403 in statuses(visitor(editor), address)) is (RIGHTS[name] == ADMINISTRATOR)
+    another = address_of(name, "museum")
+    if another != address:
+        assert set(statuses(visitor(editor), another)) <= {403, 405}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nobody_who_is_not_logged_in_reads_or_changes_anything(shelf: Task, name: str) -> None:
+    address = address_of(name, "library")
+    for method in ("get", "post"):
+        for headers in ({}, {"HTTP_AUTHORIZATION": f"Bearer {TOKEN}"}):
+            response = getattr(visitor(), method)(address, **headers)
+            assert response.status_code in (302, 405)
+            assert response.headers.get("Location", "/login/").startswith("/login/")
+    assert Task.objects.count() == 1
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in ("clients", "client", "libraries", "library")])
+def test_a_form_from_another_site_is_refused(cast: Cast, shelf: Task, name: str) -> None:
+    browser = Browser(HTTP_X_FORWARDED_PROTO="https", HTTP_HOST="localhost", enforce_csrf_checks=True)
+    browser.force_login(cast.people["administrator"])
+    assert browser.post(address_of(name, "library")).status_code in (403, 405)
+    assert Task.objects.count() == 1
+
+
+@pytest.mark.parametrize("name", [name for name, right in RIGHTS.items() if right == HOST])
+def test_what_hosts_are_told_is_for_hosts(cast: Cast, maker: Shipper, name: str) -> None:
+    address = address_of(name, "library")
+    assert set(statuses(cast.administrator, address)) <= {401, 405}
+    answers = (
+        visitor().get(address, HTTP_AUTHORIZATION=f"Bearer {TOKEN}"),
+        visitor().post(address, HTTP_AUTHORIZATION=f"Bearer {TOKEN}"),
+    )
+    assert {each.status_code for each in answers} <= {200, 400, 405}
+
+
+@pytest.mark.each_engine
+def test_every_address_answers_on_each_engine(cast: Cast, shelf: Task) -> None:
+    for name in RIGHTS:
+        assert max(statuses(cast.administrator, address_of(name, "library"))) < 500, name
+
+
+def test_unknown_clients_are_as_forbidden_as_others(cast: Cast, editor: Person, other: Task) -> None:
+    for name in OWN:
+        address = address_of(name, "nobody")
+        if "nobody" in address:
+            assert set(statuses(visitor(editor), address)) <= {403, 405}
+            assert set(statuses(cast.administrator, address)) <= {404, 405}
+
+
+def test_a_line_of_anothers_history_cannot_be_restored(cast: Cast, editor: Person, shelf: Task, other: Task) -> None:
+    entry = History.objects.create(what="task", row=other.pk, value={"file_name": "x.csv"}, at=shelf.updated_at)
+    address = reverse("reports:restore_report", args=["library", "books.csv", entry.pk])
+    assert visitor(editor).post(address).status_code == 404
+
+
+def test_the_navigation_leads_to_reports_for_who_may_edit_them(cast: Cast, editor: Person) -> None:
+    def shows(browser: Browser) -> bool:
+        return 'href="/reports/"' in browser.get("/hosts/").content.decode()
+
+    assert [shows(each) for each in (cast.administrator, visitor(editor), cast.operator)] == [True, True, False]
+
+
+def test_each_address_is_somebodys() -> None:
+    assert set(RIGHTS.values()) == {ADMINISTRATOR, EDITOR, HOST, CLIENT}
