@@ -20,6 +20,7 @@ LOCKS: dict[str, list[str]] = {
     "agent-geoip": ["agent/pyproject.toml", "--extra", "geoip"],
     "agent-oidc": ["agent/pyproject.toml", "--extra", "oidc"],
     "agent-postgres": ["agent/pyproject.toml", "--extra", "postgres"],
+    "agent-reports": ["agent/pyproject.toml", "--extra", "reports"],
     "agent-calendars": ["agent/pyproject.toml", "--extra", "calendars"],
 }
 # Made in this order: what the development lock pins, the others pin to the same version.
