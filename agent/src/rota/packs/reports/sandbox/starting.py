@@ -26,7 +26,10 @@ def first_lines() -> str:
 
 
 def start_command(limits: Limits, python: str = PYTHON) -> list[str]:
-    """`-S` leaves out the host's own packages, and a third of the interpreter's start; `inside/start.py` gives scripts what they would miss."""
+    """`-S` leaves out the host's own packages, and a third of the interpreter's start.
+
+    What scripts would miss of it, `inside/start.py` gives them.
+    """
     numbers = (limits.memory, limits.file_size, limits.processes, ceil(limits.seconds) + GRACE)
     flags = ["-I", "-S", "-B", "-X", "utf8"]
     return [python, *flags, "-c", first_lines(), f"{SCRIPTS}/main.py", LIBRARIES, *map(str, numbers)]
