@@ -71,10 +71,11 @@ def bubblewrap_command(shown: Mapping[str, Path], calls: int, told: int, limits:
     """`calls` is the descriptor of the filter, `told` the one where bubblewrap reports to.
 
     `--disable-userns` is left out: it writes to /proc/sys, which a hardened unit forbids, and the filter refuses new
-    user namespaces as well. Without `--die-with-parent` what a script leaves behind would go on.
+    user namespaces as well. So is `--hostname`, which `ProtectHostname=` forbids: scripts can ask the host's name.
+    Without `--die-with-parent` what a script leaves behind would go on.
     """
     words = ["bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv"]
-    words += ["--uid", USER, "--gid", USER, "--hostname", "report"]
+    words += ["--uid", USER, "--gid", USER]
     for name, value in ENVIRONMENT.items():
         words += ["--setenv", name, value]
     for path in SYSTEM:
