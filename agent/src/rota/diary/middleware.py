@@ -67,5 +67,7 @@ def suit_reader(get_response: Respond) -> Respond:
 
 def diary_context(request: HttpRequest) -> dict[str, Any]:
     zone = timezone.get_current_timezone_name().removeprefix("Etc/")
-    entries = packs.entries(request.user) if request.user.is_authenticated else ()
+    # What is refused before anybody is known has pages too.
+    user = getattr(request, "user", None)
+    entries = packs.entries(user) if user and user.is_authenticated else ()
     return {"here": settings.CONFIGURATION.environment, "time_zone": zone, "pack_entries": entries}

@@ -1,9 +1,10 @@
 """Definitions as values out of the tables and into them, each change with a line in the history."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from django.db import IntegrityError, models, transaction
+from django.db import IntegrityError, connection, models, transaction
 from django.utils import timezone
 
 from rota.diary import audit
@@ -26,13 +27,24 @@ SECRETS = ("password", "access_key")
 
 def definitions_of_database() -> Definitions:
     """All that is defined, as it was at one moment."""
-    with transaction.atomic():
+    with one_moment():
         return Definitions(
             clients=tuple(map(client_value, Client.objects.order_by("username"))),
             tasks=tuple(map(task_value, Task.objects.order_by("client__username", "file_name"))),
             scripts=tuple(map(script_value, Script.objects.order_by("name"))),
             queries=tuple(map(query_value, Query.objects.order_by("name"))),
         )
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """Whatever is read within is of the same moment; within a transaction of somebody else, as far as that goes."""
+    is_outermost = not connection.in_atomic_block
+    with transaction.atomic():
+        if is_outermost and connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        yield
 
 
 def client_value(row: Client) -> values.Client:
