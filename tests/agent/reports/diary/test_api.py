@@ -7,6 +7,8 @@ import pytest
 from django.conf import settings
 
 from rota.diary.models import Host, TaskDefinition
+from rota.packs.reports import ledger, source
+from rota.packs.reports.attempt import from_mapping
 from rota.packs.reports.definitions import Client, Definitions, Query, Script, from_json
 from rota.packs.reports.diary.keeping import definitions_of_database, save_definitions
 from rota.packs.reports.diary.models import History, RunLog, Task
@@ -46,14 +48,23 @@ def test_a_host_that_makes_reports_is_given_them_without_secrets(maker: Shipper,
     shelf.client.password, shelf.client.access_key = "a hash", "another"
     shelf.client.save()
     response = visitor().get(DEFINITIONS, **BEARER)
-    defined = from_json(response.json())
-    assert list(defined.reports) == ["library/books.csv"]
+    answer = source.read_answer(response.json())
+    assert answer["version"] == response["ETag"]
+    assert list(from_json(answer["definitions"]).reports) == ["library/books.csv"]
     assert b"a hash" not in response.content
     assert b"another" not in response.content
     again = visitor().get(DEFINITIONS, HTTP_IF_NONE_MATCH=response["ETag"], **BEARER)
     assert (again.status_code, again.content) == (304, b"")
     Task.objects.update(description="changed")
     assert visitor().get(DEFINITIONS, HTTP_IF_NONE_MATCH=response["ETag"], **BEARER).status_code == 200
+
+
+def test_what_a_host_sends_of_its_ledger_is_taken_and_understood(maker: Shipper, shelf: Task) -> None:
+    made = from_mapping({**attempt(shelf), "report": "library/books.csv"})
+    for expected in ("accepted", "unchanged"):
+        response = visitor().post(ATTEMPTS, ledger.told([made]), content_type="application/json", **BEARER)
+        assert ledger.answers(response.json()) == [(made.id, expected, "")]
+    assert RunLog.objects.get().rows == 3
 
 
 def test_nobody_else_is_given_anything(cast: Cast, maker: Shipper, shelf: Task) -> None:

@@ -89,7 +89,8 @@ def answer(desk: Desk, folder: Path) -> Attempt | None:
         return None
     except OSError as error:
         attempt = failure(desk, definitions, order, str(error))
-    ledger.note(desk.places.ledger, attempt)
+    if order.trigger is not Trigger.DRY_RUN:
+        ledger.note(desk.places.ledger, attempt)
     say(folder, {"attempt": as_mapping(attempt)})
     return attempt
 

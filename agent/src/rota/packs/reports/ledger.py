@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,18 @@ def deliver(ledger: Path, diary: Diary) -> tuple[int, Mapping[str, str]]:
     found = list(waiting(ledger))
     for first in range(0, len(found), AT_ONCE):
         paths = {attempt.id: path for path, attempt in found[first : first + AT_ONCE]}
-        said = [as_mapping(attempt) for _, attempt in found[first : first + AT_ONCE]]
-        for identifier, result, reason in diary.ask(ADDRESS, read=answers, body=json.dumps(said).encode()):
+        body = told([attempt for _, attempt in found[first : first + AT_ONCE]])
+        for identifier, result, reason in diary.ask(ADDRESS, read=answers, body=body):
             if path := paths.get(identifier):
                 taken += result == "accepted"
                 refused |= {} if result in ("accepted", "unchanged") else {identifier: reason or result}
                 path.unlink()
     return taken, refused
+
+
+def told(attempts: Iterable[Attempt]) -> bytes:
+    """What is sent."""
+    return json.dumps({"version": 1, "attempts": [as_mapping(attempt) for attempt in attempts]}).encode()
 
 
 def answers(value: Any) -> list[tuple[str, str, str]]:

@@ -25,17 +25,21 @@ MOST_ATTEMPTS = 1_000
 @login_not_required
 @require_GET
 def definitions(request: HttpRequest) -> HttpResponse:
-    """GET /api/v1/reports/definitions: all that is defined, for a host that makes reports; 304 where it has it."""
+    """GET /api/v1/reports/definitions: all that is defined, for a host that makes reports; 304 where it has it.
+
+    `version` is the ETag by which it asks again.
+    """
     try:
         refuse_others(authenticate(request))
     except Refused as refused:
         return refusal(refused)
-    body = json.dumps(to_json(without_secrets(definitions_of_database())), ensure_ascii=False).encode()
-    tag = f'"{sha256(body).hexdigest()}"'
+    told = to_json(without_secrets(definitions_of_database()))
+    version = sha256(json.dumps(told).encode()).hexdigest()
+    tag = f'"{version}"'
     headers = {"ETag": tag, "Cache-Control": "no-store"}
     if tag in (each.strip().removeprefix("W/") for each in request.headers.get("If-None-Match", "").split(",")):
         return HttpResponse(status=304, headers=headers)
-    return HttpResponse(body, content_type="application/json", headers=headers)
+    return JsonResponse({"version": tag, "definitions": told}, headers=headers)
 
 
 @csrf_exempt
