@@ -100,7 +100,7 @@ def commanded(tree: Path, without: tuple[tuple[str, int], ...]) -> None:
         for word, count in (*without, ("--json-status-fd", 2)):
             at = words.index(word)
             del words[at : at + count]
-        subprocess.run(words, pass_fds=(calls,), check=True, **becoming())  # type: ignore[call-overload]
+        subprocess.run(words, pass_fds=(calls,), check=True, **becoming())  # type: ignore[call-overload]  # not every key
     finally:
         os.close(calls)
 

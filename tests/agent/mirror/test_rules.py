@@ -61,9 +61,13 @@ def test_a_migration_that_adds_a_column_is_noticed(columns: list[Column], rules:
         masking.plan(rules, [*columns, new])
 
 
+CODE = {"reports_query.body", "reports_script.body"}
+"""What people write to be run: staging is where it is tried."""
+
+
 def test_no_free_text_and_no_person_is_kept(columns: list[Column], rules: dict[str, dict[str, Any]]) -> None:
     kept = {one.label for one in columns if rules[one.table_label][one.name] == Rule.KEEP}
     texts = {one.label for one in columns if one.type == "text"}
     personal = {one.label for one in columns if one.name in ("email", "password", "address", "who", "session_data")}
 
-    assert not kept & (texts | personal)
+    assert not kept & (texts - CODE | personal)

@@ -28,7 +28,7 @@ def defined(
     said = {"start_date": FIRST, "frequency": Frequency.DAILY, "is_active": True, **of_task}
     tasks = [
         Task(id=f"t-{name}", id_homedir="c", file_name=f"{name}.txt", id_script=f"s-{name}", **said) for name in names
-    ]  # type: ignore[arg-type]
+    ]  # type: ignore[arg-type]  # values of fields
     return Definitions(
         clients=(Client(id="c", name="Acme", username="acme"),),
         tasks=tuple(tasks),

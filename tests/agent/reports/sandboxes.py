@@ -70,7 +70,7 @@ def run_outside(script: str) -> str:
         capture_output=True,
         text=True,
         timeout=20,
-        **becoming(),  # type: ignore[call-overload]
+        **becoming(),  # type: ignore[call-overload]  # not every key
     )
     return str(done.stdout + done.stderr)
 
@@ -118,8 +118,8 @@ def host_with_treasures(folder: Path) -> Iterator[Host]:
             path.chmod(0o777)
         victim = stack.enter_context(
             subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"],
-                **becoming(),  # type: ignore[call-overload]
+                [sys.executable, "-I", "-S", "-c", "import time; time.sleep(600)"],  # until it is ended
+                **becoming(),  # type: ignore[call-overload]  # not every key
                 env={"SECRET": "of a neighbour"},
                 cwd="/",
             )

@@ -37,7 +37,7 @@ def test_a_dry_run_and_a_run_are_answered_each_in_a_folder_of_its_own(desk: Desk
     assert (desk.places.results / dry / "output").read_text() == "tried\n"
     assert (desk.places.exports / "acme/two.txt").read_text() == "now\n"
     assert not (desk.places.exports / "acme/one.txt").exists()
-    assert result(desk, dry)["attempt"]["outcome"] == "shown"  # type: ignore[index]
+    assert result(desk, dry)["attempt"]["outcome"] == "shown"  # type: ignore[index]  # parsed from JSON
     assert {told[dry].asked_by, told[real].asked_by} == {"ada"}
     assert {attempt.id for _, attempt in ledger.waiting(desk.places.ledger)} == {real}
     assert list(desk.places.asked.iterdir()) == []
@@ -55,10 +55,10 @@ def test_what_is_no_request_is_refused_or_removed_and_nothing_waits_for_ever(des
 
 
 def test_a_report_that_is_being_made_is_refused_as_such(desk: Desk) -> None:
-    first, second = (ask(desk, defined("import time; time.sleep(1)")) for _ in range(2))
+    first, second = (ask(desk, defined("import time; time.sleep(1)")) for _ in range(2))  # inside the sandbox
     answer(desk)
     results = [result(desk, each) for each in (first, second)]
-    assert sorted(each.get("is_running", False) for each in results) == [False, True]  # type: ignore[type-var]
+    assert sorted(each.get("is_running", False) for each in results) == [False, True]  # type: ignore[type-var]  # parsed from JSON
 
 
 def test_what_a_killed_worker_left_is_answered_and_swept_in_time(desk: Desk) -> None:

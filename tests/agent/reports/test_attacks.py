@@ -290,6 +290,7 @@ class Siege:
     limits: Limits = LIMITS
 
 
+SLEEP = "time.sleep(999)"  # until it is ended
 SHORT = replace(LIMITS, seconds=0.5)
 SIEGES = [
     Siege("a fork bomb", "while True: os.fork()", Reason.ENDED, 1, errors="BlockingIOError"),
@@ -318,7 +319,7 @@ SIEGES = [
     Siege("endless output", "while True: print('x' * 9999)", Reason.TOO_MUCH_OUTPUT),
     Siege("endless errors", "while True: print('x' * 9999, file=sys.stderr)", Reason.TOO_MUCH_OUTPUT, errors="xxx"),
     Siege("endless errors of a child", "os.fork()\nwhile True: os.write(2, b'y' * 9999)", Reason.TOO_MUCH_OUTPUT),
-    Siege("sleeping on", "time.sleep(999)", Reason.TIMEOUT, limits=SHORT),
+    Siege("sleeping on", SLEEP, Reason.TIMEOUT, limits=SHORT),
     Siege("C code: a power", "pow(3, 10 ** 9)", Reason.TIMEOUT, limits=SHORT),
     Siege("C code: an expression", "re.match('(a+)+$', 'a' * 60 + 'b')", Reason.TIMEOUT, limits=SHORT),
     Siege(
@@ -329,14 +330,14 @@ SIEGES = [
         limits=SHORT,
     ),
     Siege("stopping itself", "os.kill(os.getpid(), signal.SIGSTOP)", Reason.TIMEOUT, limits=SHORT),
-    Siege("silent, its output closed", "os.close(1); os.close(2); time.sleep(999)", Reason.TIMEOUT, limits=SHORT),
+    Siege("silent, its output closed", f"os.close(1); os.close(2); {SLEEP}", Reason.TIMEOUT, limits=SHORT),
     Siege(
         "a daemon",
-        "if os.fork() == 0:\n os.setsid()\n if os.fork() == 0:\n  os.close(1); os.close(2); time.sleep(999)",
+        f"if os.fork() == 0:\n os.setsid()\n if os.fork() == 0:\n  os.close(1); os.close(2); {SLEEP}",
         exit_code=0,
     ),
-    Siege("a daemon that holds its output", "if os.fork() == 0: os.setsid(); time.sleep(999)", exit_code=0),
-    Siege("killing all it can", "if os.fork() == 0: time.sleep(99)\nos.kill(-1, 9); os.kill(1, 9)", exit_code=0),
+    Siege("a daemon that holds its output", f"if os.fork() == 0: os.setsid(); {SLEEP}", exit_code=0),
+    Siege("killing all it can", f"if os.fork() == 0: {SLEEP}\nos.kill(-1, 9); os.kill(1, 9)", exit_code=0),
     Siege("killing itself", "os.kill(os.getpid(), 9)", Reason.OUT_OF_MEMORY, signal=signal.SIGKILL),
     Siege("a crash", "ctypes.string_at(0)", signal=signal.SIGSEGV),
     Siege("no words to be had", "sys.stderr.buffer.write(b'\\xff\\0' * 9); exit(7)", exit_code=7, errors="\ufffd"),

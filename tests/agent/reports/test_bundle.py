@@ -47,7 +47,7 @@ def test_whatever_is_in_a_query_stays_text(body: str) -> None:
 )
 def test_quotes_and_backslashes_of_a_query_survive(body: str) -> None:
     names: dict[str, str] = {}
-    exec(query_module(body).encode(), names)  # noqa: S102
+    exec(query_module(body).encode(), names)  # noqa: S102 - what is tried
     assert names["query"] == f"\n{body}\n"
 
 

@@ -214,7 +214,7 @@ def one(query):
 
 try:
 {body}
-except Exception as error:
+except Exception as error:  # any refusal will do
     print("refused:", error)
 else:
     print("reached")

@@ -19,7 +19,7 @@ TASK = Task(id="t", id_homedir="c", file_name="A.xml", extension="xml", id_scrip
 
 def problems(**changed: object) -> str:
     whole = Definitions(clients=(CLIENT,), tasks=(TASK,), scripts=(SCRIPT,))
-    return "\n".join(check_definitions(replace(whole, **changed)))  # type: ignore[arg-type]
+    return "\n".join(check_definitions(replace(whole, **changed)))  # type: ignore[arg-type]  # values of fields
 
 
 @pytest.mark.parametrize("name", ["abc", "A_1", "___", "x" * 45, "TMP1"])

@@ -13,8 +13,8 @@ from rota.packs.reports.running import AlreadyRuns, Desk, Guard, Order, fitting,
 from tests.agent.reports.conftest import defined, library
 
 
-def made(desk: Desk, definitions: Definitions, name: str = "acme/one.txt", **order: object):  # noqa: ANN201
-    return make(desk, definitions, Order(task=definitions.report(name), **order))  # type: ignore[arg-type]
+def made(desk: Desk, definitions: Definitions, name: str = "acme/one.txt", **order: object):  # noqa: ANN201 - told below
+    return make(desk, definitions, Order(task=definitions.report(name), **order))  # type: ignore[arg-type]  # values of fields
 
 
 def test_what_a_script_prints_is_published_with_its_size_lines_and_checksum(desk: Desk) -> None:

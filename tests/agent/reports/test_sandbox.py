@@ -17,6 +17,8 @@ from rota.packs.reports.sandbox.podman import Podman, podman_command
 from tests.agent.neighbours import open_folder
 from tests.agent.reports.sandboxes import LIMITS, left_of, run
 
+SLEEP, NAP = "time.sleep(99)", "time.sleep(0.3)"  # inside the sandbox
+
 
 @pytest.fixture(scope="module", autouse=True)
 def ground() -> Iterator[Path]:
@@ -84,10 +86,10 @@ def test_followers_see_errors_while_the_script_runs_and_can_stop_it() -> None:
     class Follower(io.BytesIO):
         def write(self, block: object) -> int:
             stop.set()
-            return super().write(block)  # type: ignore[arg-type]
+            return super().write(block)  # type: ignore[arg-type]  # values of fields
 
     live = Follower()
-    came = run(Bubblewrap(), "import sys, time; print('begun', file=sys.stderr); time.sleep(99)", live=live, stop=stop)
+    came = run(Bubblewrap(), f"import sys, time; print('begun', file=sys.stderr); {SLEEP}", live=live, stop=stop)
     assert live.getvalue() == b"begun\n"
     assert (came.ending.reason, came.ending.exit_code, came.ending.signal) == (Reason.STOPPED, None, None)
 
@@ -100,7 +102,7 @@ def test_several_run_at_once(ground: Path) -> None:
 
 
 def test_processes_are_counted_for_each_sandbox_alone() -> None:
-    script = "import os, time\nfor _ in range(15):\n    if os.fork() == 0: time.sleep(0.3); os._exit(0)\nos.wait()"
+    script = f"import os, time\nfor _ in range(15):\n    if os.fork() == 0: {NAP}; os._exit(0)\nos.wait()"
     with ThreadPoolExecutor(4) as threads:
         came = list(threads.map(lambda _: run(Bubblewrap(), script), range(4)))
     assert [one.ending.exit_code for one in came] == [0] * 4, came

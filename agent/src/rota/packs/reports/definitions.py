@@ -246,7 +246,7 @@ def read_value(name: str, kind: object, value: Any) -> Any:
         return value if isinstance(value, date) else date.fromisoformat(value)
     if value is None and kind in (str | None, int | None):
         return None
-    expected = {str | None: str, int | None: int}.get(kind, kind)  # type: ignore[call-overload]
+    expected = {str | None: str, int | None: int}.get(kind, kind)  # type: ignore[call-overload]  # not every key
     if type(value) is not expected:
         raise ValueError(f"{name}: expected {getattr(expected, '__name__', expected)}, not {value!r}")
     return value

@@ -58,7 +58,7 @@ def make_all(desk: Desk, definitions: Definitions, orders: Iterable[Order], *, a
                 attempt = done.result()
                 failed += not attempt.outcome.is_good
                 tell(attempt)
-        except BaseException:
+        except BaseException:  # whatever it was, it goes on
             desk.stop.set()
             pool.shutdown(cancel_futures=True)
             raise

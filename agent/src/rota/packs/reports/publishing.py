@@ -298,7 +298,7 @@ def checksum_beside(folder: int, file_name: str, sha256: str, stamp: int) -> Ite
             yield
             os.replace(name, f"{file_name}.sha256", src_dir_fd=inner, dst_dir_fd=inner)
             os.fsync(inner)
-        except BaseException:
+        except BaseException:  # whatever it was, it goes on
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=inner)
             raise

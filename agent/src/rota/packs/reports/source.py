@@ -25,7 +25,7 @@ def from_diary(diary: Diary, known: Path) -> tuple[Definitions, str]:
     try:
         answer = diary.ask(ADDRESS, read=read_answer, etag=before["version"] if before else "")
     except Unchanged:
-        assert before, "nothing was said to be unchanged"  # noqa: S101
+        assert before, "nothing was said to be unchanged"  # noqa: S101 - for the types
         return from_json(before["definitions"]), ""
     except (DiaryUnreachable, DiaryBusy, DiaryRefused) as error:
         if before is None:

@@ -70,7 +70,7 @@ class Client(Edited):
     password = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001  as in the original
     is_editable = models.BooleanField(default=False)
     notes = models.TextField(blank=True, default="")
-    access_key = models.CharField(max_length=64, null=True, blank=True, unique=True)  # noqa: DJ001  unique, and many have none
+    access_key = models.CharField(max_length=64, null=True, blank=True, unique=True)  # noqa: DJ001 - many have none
     # ours
     editors = models.ManyToManyField(Person, related_name="report_clients", db_table="reports_editor")
 

@@ -82,10 +82,10 @@ def bubblewrap_command(shown: Mapping[str, Path], calls: int, told: int, limits:
         words += ["--ro-bind-try", path, path]
     for name in SHORT_FOR:
         words += ["--symlink", f"usr/{name}", f"/{name}"]
-    words += ["--dev", "/dev", "--remount-ro", "/dev", "--size", str(limits.file_size), "--tmpfs", "/tmp"]  # noqa: S108
+    words += ["--dev", "/dev", "--remount-ro", "/dev", "--size", str(limits.file_size), "--tmpfs", "/tmp"]  # noqa: S108 - inside the sandbox
     for path, source in shown.items():
         words += ["--ro-bind", str(source), path]
-    words += ["--remount-ro", "/", "--chdir", "/tmp", "--seccomp", str(calls)]  # noqa: S108
+    words += ["--remount-ro", "/", "--chdir", "/tmp", "--seccomp", str(calls)]  # noqa: S108 - inside the sandbox
     return [*words, "--json-status-fd", str(told), "--", *start_command(limits)]
 
 

@@ -74,7 +74,7 @@ class Podman:
             watch = Watch(process, output, limits, lambda: remove(name, process), live, stop)
             try:
                 watch.follow()
-            except BaseException:
+            except BaseException:  # whatever it was, it goes on
                 remove(name, process)
                 raise
             code = process.returncode

@@ -41,7 +41,7 @@ def become(script: str, libraries: str) -> "ModuleType":
     """A fresh `__main__`, with the paths and names a script expects; without `site` there would be no `exit`."""
     sys.argv[:] = [script]
     sys.path[:] = [script.rpartition("/")[0], *sys.path, libraries]
-    builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]
+    builtins.exit = builtins.quit = sys.exit  # type: ignore[assignment]  # as site does
     sys.excepthook = show
     main = sys.modules["__main__"] = type(sys)("__main__")
     main.__file__ = script
@@ -54,9 +54,9 @@ def start() -> None:
     posix.closerange(3, 1024)
     limit(*map(int, limits))
     main = become(script, libraries)
-    with open(script, "rb") as file:  # noqa: PTH123
+    with open(script, "rb") as file:  # noqa: PTH123 - pathlib costs time
         code = compile(file.read(), script, "exec")
-    exec(code, main.__dict__)  # noqa: S102
+    exec(code, main.__dict__)  # noqa: S102 - what is tried
 
 
 start()
