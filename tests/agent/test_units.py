@@ -154,8 +154,11 @@ def test_alerts_know_urls_only_where_they_may_speak_and_go_out_without_them(tmp_
 
 
 def test_the_runner_s_shield_is_the_one_that_it_lays_down() -> None:
-    unit = compiled(PLAIN)["rota-task-plain.service"]
-    assert f"\nOOMScoreAdjust={runner.SHIELD.decode()}" in unit
+    assert f"\nOOMScoreAdjust={runner.SHIELD.decode()}" in compiled(FULL)["rota-task-full.service"]
+
+
+def test_work_whose_memory_has_no_limit_finds_no_shield_that_it_could_take() -> None:
+    assert "\nOOMScoreAdjust=" not in compiled(PLAIN)["rota-task-plain.service"]
 
 
 def test_what_may_not_be_in_memory_may_not_be_in_swap_either() -> None:

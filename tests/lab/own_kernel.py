@@ -23,6 +23,8 @@ KERNEL = "linux-image-cloud-amd64"
 BUSYBOX = "busybox-static"
 MODULES = ("virtio_pci", "virtio_blk", "virtio_console", "ext4")
 """What must be there before the root is; a kernel that has one built in has no file of it."""
+FIREWALL = ("nft_ct", "nft_limit", "nft_log", "nft_reject_inet", "nf_log_syslog")
+"""What the host's rules need: nothing in the copy could load it later, for the modules stay outside."""
 BOOT_SECONDS = 300
 MEMORY_MB = 1536
 SWAP_MB = 256
@@ -31,7 +33,9 @@ MASKED = (
     *("rota-account.timer", "rota-alert.timer", "rota-alert@.service", "rota-look.service", "rota-ship.path"),
     *("rota-ship.timer", "rota-task-check_host.timer", "rota-task-process_logged_errors.timer"),
 )
-"""What would keep a slow machine without a network busy; `systemctl unmask --runtime` takes it back."""
+"""What would keep a slow machine without a network busy; `Machine.unmask` takes it back."""
+MASKS = "etc/systemd/system.control"
+"""Where masks go before the host's own units, which stay beneath."""
 
 INIT = """#!/bin/busybox sh
 export PATH=/bin
@@ -101,6 +105,11 @@ class Machine:
             raise error
         return done
 
+    def unmask(self, name: str, *units: str) -> None:
+        """Let these of MASKED start. `systemctl unmask` does not look where they are masked."""
+        self.run(name, ["rm", "--", *(f"/{MASKS}/{unit}" for unit in units)])
+        self.run(name, ["systemctl", "daemon-reload"])
+
 
 @contextmanager
 def booted(lab: labs.Lab, name: str) -> Iterator[Machine]:
@@ -148,7 +157,7 @@ def depends_on(package: str) -> str:
 
 
 def make_image(root: Path, kernel: Path, folder: Path) -> None:
-    """A file system with all that the host has but apt's packages, the kernel's modules, and our port."""
+    """A file system with all that the host has but apt's packages, the masks, and our port."""
     for path, text in {
         "usr/local/lib/rota-port.py": PORT_PROGRAM,
         "etc/systemd/system/rota-port.service": PORT_UNIT,
@@ -160,6 +169,10 @@ def make_image(root: Path, kernel: Path, folder: Path) -> None:
     wants = folder / "more/etc/systemd/system/multi-user.target.wants"
     wants.mkdir()
     (wants / "rota-port.service").symlink_to("/etc/systemd/system/rota-port.service")
+    masks = folder / "more" / MASKS
+    masks.mkdir()
+    for unit in MASKED:
+        (masks / unit).symlink_to("/dev/null")
     without_packages = folder / "more/var/cache/apt"
     without_packages.mkdir(parents=True)
     os.setxattr(without_packages, "trusted.overlay.opaque", b"y")
@@ -187,7 +200,7 @@ def initrd(kernel: Path) -> bytes:
             add(other)
         order.append(path)
 
-    for module in MODULES:
+    for module in (*MODULES, *FIREWALL):
         add(module)
     entries = {"init": INIT.format(modules=" ".join(path.name for path in order)).encode()}
     entries |= {f"modules/{path.name}": path.read_bytes() for path in order}
@@ -216,7 +229,6 @@ def archive(entries: dict[str, bytes | None]) -> bytes:
 
 def command(folder: Path, kernel: Path) -> list[str]:
     (image,) = (kernel / "boot").glob("vmlinuz-*")
-    masks = [f"systemd.mask={unit}" for unit in MASKED]
     disks = [
         word for name in ("disk", "swap")
         for word in ("-drive", f"file={folder / name},if=virtio,format=raw,cache=unsafe")
@@ -225,7 +237,7 @@ def command(folder: Path, kernel: Path) -> list[str]:
         *("qemu-system-x86_64", "-machine", "q35", "-accel", accelerator(), "-cpu", "max", "-smp", "2"),
         *("-m", str(MEMORY_MB), "-nodefaults", "-no-user-config", "-display", "none", "-nic", "none", "-no-reboot"),
         *("-kernel", str(image), "-initrd", str(folder / "initrd")),
-        *("-append", " ".join(["console=ttyS0 mitigations=off quiet panic=-1 systemd.getty_auto=0", *masks])),
+        *("-append", "console=ttyS0 mitigations=off quiet panic=-1 systemd.getty_auto=0"),
         *("-serial", f"file:{folder / 'console.log'}", *disks),
         *("-device", "virtio-serial-pci", "-device", "virtserialport,chardev=port"),
         *("-chardev", f"socket,id=port,path={folder / 'port'},server=on,wait=off"),

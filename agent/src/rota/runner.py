@@ -51,7 +51,7 @@ SLOT_AGE = 60.0
 MAX_PLAN = 4 * 1024 * 1024
 SHORT_OF_MEMORY = "out of memory: a process that it started was killed"
 SHIELD = b"-900\n"
-"""The unit's OOMScoreAdjust=: it shields the runner when memory runs out, for it has to tell; never the work."""
+"""The OOMScoreAdjust= of a unit with a limit: it shields the runner when memory runs out, for it has to tell."""
 ENDED_BY_OTHERS = ("stopped", "host shut down")
 NO_LOGIN_WAIT = 0.5
 UNFINISHED = "tmp"
@@ -555,6 +555,7 @@ def spawn(settings: Settings, command: list[str], out: int, report: int) -> int:
 def lay_down_shield() -> int:
     """Be killed for want of memory like anybody else, as a process that is started now will be.
 
+    It may take the shield up as well as we may: whoever is started inherits the lowest score that was ever allowed.
     Returns the file in which to take it up again, which the kernel allows to whom it was given; -1 without one.
     """
     try:

@@ -440,6 +440,18 @@ def test_people_are_the_tasks_own_or_nobody(host: Host, mails: list[EmailMessage
     assert [mail["X-RcptTo"] for mail in mails] == ["ben@example.org, eva@example.org"]
 
 
+def test_who_writes_to_people_alone_asks_for_no_urls(
+    host: Host, mails: list[EmailMessage], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its unit is not given their file."""
+    (places.under(host.home).credentials / "alert_urls").mkdir(parents=True)  # no file, so that it cannot be read
+    host.look()
+    host.write("error.log", numbered(1))
+    host.look()
+    assert len(mails) == 1
+    assert "alert_urls" not in "".join(capsys.readouterr())
+
+
 def test_a_dry_run_tells_what_is_new_and_leaves_it_new(
     host: Host, mails: list[EmailMessage], capsys: pytest.CaptureFixture[str]
 ) -> None:

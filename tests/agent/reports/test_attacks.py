@@ -302,7 +302,8 @@ SIEGES = [
     ),
     Siege(
         "threads without end",
-        "import threading\nwhile True: threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
+        "import threading; threading.stack_size(1 << 18)\n"
+        "while True: threading.Thread(target=time.sleep, args=(9,), daemon=True).start()",
         exit_code=1,
         errors="can't start new thread",
     ),

@@ -41,7 +41,7 @@ def compose(agent: Agent, subject: str, lines: Sequence[str], *, name: str, at: 
 
 def send(places: Places, agent: Agent, letter: Letter, to: Sequence[str], now: datetime) -> tuple[str, Failures]:
     """Hand a letter over: where it went, and who did not get it. Raises NoSecret."""
-    door = open_door(places, agent, now)
+    door = open_door(places, agent, now, asks_for_urls=any(map(is_channel, to)))
     mail = tuple(each for each in to if not is_channel(each))
     receivers = [each for each in [mail, *((each,) for each in to if is_channel(each))] if each]
     about = {"task": os.environ.get("ROTA_TASK", ""), "run": os.environ.get("ROTA_RUN_ID", "")}
