@@ -385,7 +385,7 @@ PODMAN_SIEGES = (
 @pytest.mark.parametrize("name", PODMAN_SIEGES)
 def test_podman_ends_a_siege_the_same_way(name: str, podman: Podman, host: Host, ground: Path) -> None:
     siege = next(each for each in SIEGES if each.name == name)
-    came = run(podman, f"{PRELUDE}\n{siege.script}", replace(siege.limits, seconds=min(siege.limits.seconds, 3)))
+    came = run(podman, f"{PRELUDE}\n{siege.script}", replace(siege.limits, seconds=12))
     assert (came.ending.reason, came.ending.exit_code) == (siege.reason, siege.exit_code), came.ending
     assert left_of(ground) == []
     assert is_unharmed(host)
