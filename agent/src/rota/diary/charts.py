@@ -79,7 +79,7 @@ def year_of(days: Iterable[Day], *, until: date, label: str) -> SafeString:
     cells = written(cell(known.get(day), day, first) for day in days_from(first, until))
     width, height = LEFT + WEEKS * (CELL + GAP), TOP + 7 * (CELL + GAP)
     return format_html(
-        '<svg class="year" viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">\n{}\n{}\n{}\n</svg>',
+        '<svg class="year" viewBox="0 0 {} {}" width="{}" height="{}" role="group" aria-label="{}">\n{}\n{}\n{}\n</svg>',
         width, height, width, height, label, months(first, until), weekdays(), cells,
     )  # fmt: skip
 
@@ -165,7 +165,7 @@ def over_time(points: Sequence[Point], *, shown: Shown, label: str) -> SafeStrin
     marks = written(dot(point, *place(point), shown(point.value)) for point in points)
     lines = [(ordinary.median, "median", gettext("median")), (ordinary.p95, "p95", gettext("p95"))] if ordinary else []
     return format_html(
-        '<svg class="over-time" viewBox="0 0 {} {}" width="{}" height="{}" role="img" aria-label="{}">\n{}\n{}\n'
+        '<svg class="over-time" viewBox="0 0 {} {}" width="{}" height="{}" role="group" aria-label="{}">\n{}\n{}\n'
         '<text x="0" y="12">{}</text><text x="0" y="{}">{}</text>'
         '<text x="{}" y="{}">{}</text><text class="end" x="{}" y="{}">{}</text>\n</svg>',
         WIDTH, HEIGHT, WIDTH, HEIGHT, label,
