@@ -79,7 +79,8 @@ def year_of(days: Iterable[Day], *, until: date, label: str) -> SafeString:
     cells = written(cell(known.get(day), day, first) for day in days_from(first, until))
     width, height = LEFT + WEEKS * (CELL + GAP), TOP + 7 * (CELL + GAP)
     return format_html(
-        '<svg class="year" viewBox="0 0 {} {}" width="{}" height="{}" role="group" aria-label="{}">\n{}\n{}\n{}\n</svg>',
+        '<svg class="year" viewBox="0 0 {} {}" width="{}" height="{}" role="group" aria-label="{}">\n'
+        "{}\n{}\n{}\n</svg>",
         width, height, width, height, label, months(first, until), weekdays(), cells,
     )  # fmt: skip
 
