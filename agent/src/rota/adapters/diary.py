@@ -3,6 +3,7 @@
 import gzip
 import http.client
 import json
+import os
 import ssl
 import urllib.error
 import urllib.request
@@ -103,6 +104,18 @@ class Diary:
         if self.certificate:  # whoever else signed it, it vouches for itself; from Python 3.13 on without this
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         return context
+
+
+def read_token(credentials: Path) -> str:
+    """This host's token: from the unit's credentials, or from this folder for whoever may read it.
+
+    Raises DiaryRefused.
+    """
+    path = Path(os.environ.get("CREDENTIALS_DIRECTORY") or credentials) / "diary_token"
+    try:
+        return path.read_text("ascii").strip()
+    except OSError as error:
+        raise DiaryRefused(f"the token {path} cannot be read: {error.strerror}") from error
 
 
 def encode(records: Sequence[Record]) -> bytes:

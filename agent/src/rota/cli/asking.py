@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rota.adapters import systemd
-from rota.adapters.diary import DiaryRefused
+from rota.adapters.diary import DiaryRefused, read_token
 from rota.adapters.listening import Line, NoAnswer
 from rota.answering import Answering, answer_all
 from rota.attending import Attending, attend
 from rota.cli.finding import find_catalogue, find_places, find_spool, holding
-from rota.cli.housekeeping import read_token
 from rota.cli.parsing import command
 from rota.core.catalogue import Agent, Catalogue
 from rota.core.errors import RotaError
@@ -39,7 +38,7 @@ def listen_to_diary(options: argparse.Namespace) -> int:
     agent = find_catalogue(places).agent
     if agent.diary is None:
         raise DiaryRefused(f"agent: diary: url is not set in {places.configuration}/*.yml, so there is none to ask")
-    line = Line(agent.diary, read_token(places), str(agent.certificate) if agent.certificate else None)
+    line = Line(agent.diary, read_token(places.credentials), str(agent.certificate) if agent.certificate else None)
     try:
         number = attend(Attending(line=line, places=places, spool=find_spool(places), is_asking=agent.asking))
     except NoAnswer as error:

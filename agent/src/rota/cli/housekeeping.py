@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rota import alerting, checks, units
 from rota.adapters import systemd
 from rota.adapters.cataloguing import release_at, tell_catalogue
-from rota.adapters.diary import Diary, DiaryRefused
+from rota.adapters.diary import Diary, DiaryRefused, read_token
 from rota.adapters.pauses import Pauses
 from rota.adapters.progress import Progress
 from rota.adapters.reconciling import read_boot, reconcile
@@ -182,7 +182,7 @@ def ship_records(options: argparse.Namespace) -> None:
     if agent.diary is None:
         raise DiaryRefused(f"agent: diary: url is not set in {places.configuration}/*.yml, so there is none to send to")
     spool = find_spool(places)
-    diary = Diary(url=agent.diary, token=read_token(places), certificate=agent.certificate)
+    diary = Diary(url=agent.diary, token=read_token(places.credentials), certificate=agent.certificate)
     progress = Progress("records")
     with holding(spool.folder / "sent", "rota ship"):
         try:
@@ -193,15 +193,6 @@ def ship_records(options: argparse.Namespace) -> None:
             progress.end()
     said = f"{sent.acknowledged} records acknowledged, {sent.quarantined} put aside, {sent.running} still running"
     print(f"{said}{left_alone(sent.left)}.")
-
-
-def read_token(places: Places) -> str:
-    """This host's token: from the unit's credentials, or the file itself for whoever may read it."""
-    folder = Path(os.environ.get("CREDENTIALS_DIRECTORY") or places.credentials)
-    try:
-        return (folder / "diary_token").read_text("ascii").strip()
-    except OSError as error:
-        raise DiaryRefused(f"the token {folder / 'diary_token'} cannot be read: {error.strerror}") from error
 
 
 def alert_people(options: argparse.Namespace) -> None:

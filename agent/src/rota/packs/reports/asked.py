@@ -6,7 +6,6 @@ in the end `result.json`.
 """
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from rota.adapters.spool import replace_through
 from rota.core.errors import RotaError
 from rota.packs.reports import ledger
-from rota.packs.reports.attempt import Attempt, Trigger, as_mapping
+from rota.packs.reports.attempt import Attempt, Outcome, Trigger, as_mapping
 from rota.packs.reports.definitions import Definitions, from_json
-from rota.packs.reports.nightly import failure
-from rota.packs.reports.running import AlreadyRuns, Desk, Order, make
+from rota.packs.reports.running import AlreadyRuns, Desk, Order, attempt_of, make
 from rota.packs.reports.workplace import Workplace
 
 LINGER = 2.0
@@ -82,13 +81,14 @@ def answer(desk: Desk, folder: Path) -> Attempt | None:
     except RotaError as error:
         say(folder, {"refused": str(error)})
         return None
+    started = desk.now()
     try:
         attempt = make(desk, definitions, order)
     except AlreadyRuns as error:
         say(folder, {"refused": str(error), "is_running": True})
         return None
     except OSError as error:
-        attempt = failure(desk, definitions, order, str(error))
+        attempt = attempt_of(desk, definitions, order, started, Outcome.FAILED, str(error))
     if order.trigger is not Trigger.DRY_RUN:
         ledger.note(desk.places.ledger, attempt)
     say(folder, {"attempt": as_mapping(attempt)})
@@ -116,12 +116,7 @@ def read_request(folder: Path) -> tuple[Definitions, Order]:
 
 def say(folder: Path, result: dict[str, Any]) -> None:
     """Write the result; whoever follows sees it whole, or not at all."""
-    beside = folder / ".result"
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(result, file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(folder / "result.json")
+    replace_through(folder / "result.json", json.dumps(result))
 
 
 def close_interrupted(places: Workplace) -> int:

@@ -1,12 +1,12 @@
 """Attempts as files until the diary has them: no network or database keeps a report from being made."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from rota.adapters.diary import Diary
+from rota.adapters.spool import replace_through
 from rota.packs.reports.attempt import Attempt, BadAttempt, as_mapping, from_mapping
 
 ADDRESS = "/api/v1/reports/attempts"
@@ -15,12 +15,7 @@ AT_ONCE = 200
 
 def note(ledger: Path, attempt: Attempt) -> None:
     """Write the attempt down; it is there whole, or not at all."""
-    beside = ledger / f".{attempt.id}"
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(as_mapping(attempt), file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(ledger / f"{attempt.id}.json")
+    replace_through(ledger / f"{attempt.id}.json", json.dumps(as_mapping(attempt)))
 
 
 def waiting(ledger: Path) -> Iterator[tuple[Path, Attempt]]:

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import replace
 from datetime import date
 from functools import partial
 
+from rota.adapters.spool import replace_through
 from rota.core.errors import RotaError
 from rota.packs.reports import ledger
 from rota.packs.reports.attempt import Attempt, Outcome, Trigger
 from rota.packs.reports.definitions import Definitions, Task
 from rota.packs.reports.frequency import is_due, missed
-from rota.packs.reports.running import AlreadyRuns, Desk, Order, make
+from rota.packs.reports.running import AlreadyRuns, Desk, Order, attempt_of, make
 from rota.packs.reports.workplace import Workplace
 
 
@@ -71,27 +71,9 @@ def make_one(desk: Desk, definitions: Definitions, order: Order) -> Attempt:
     try:
         attempt = make(desk, definitions, order)
     except (AlreadyRuns, OSError) as error:
-        attempt = replace(failure(desk, definitions, order, str(error)), started=started)
+        attempt = attempt_of(desk, definitions, order, started, Outcome.FAILED, str(error))
     ledger.note(desk.places.ledger, attempt)
     return attempt
-
-
-def failure(desk: Desk, definitions: Definitions, order: Order, message: str) -> Attempt:
-    now = desk.now()
-    return Attempt(
-        id=order.id,
-        task=order.task.id,
-        report=definitions.report_name(order.task),
-        host=desk.host,
-        run=desk.run,
-        trigger=order.trigger,
-        planned=order.planned,
-        started=now,
-        ended=now,
-        outcome=Outcome.FAILED,
-        message=message,
-        asked_by=order.asked_by,
-    )
 
 
 def last_day(places: Workplace) -> date | None:
@@ -106,6 +88,4 @@ def remember_day(places: Workplace, day: date) -> None:
     """Never an earlier one than before: a night that is made once more by hand changes nothing."""
     before = last_day(places)
     if before is None or day > before:
-        beside = places.state / ".last_day"
-        beside.write_text(f"{day}\n", "ascii")
-        beside.replace(places.state / "last_day")
+        replace_through(places.state / "last_day", f"{day}\n")

@@ -1,7 +1,6 @@
 """Making one report: from its definition to the file that its client downloads, or to why there is none."""
 
 import fcntl
-import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from rota.packs.reports.checks import check
 from rota.packs.reports.database import Database
 from rota.packs.reports.definitions import Definitions, Script, Task
 from rota.packs.reports.dependencies import collect
-from rota.packs.reports.publishing import Export
+from rota.packs.reports.publishing import Export, digest
 from rota.packs.reports.sandbox import MEBIBYTE, Ending, Limits, Reason, Sandbox
 from rota.packs.reports.workplace import Workplace
 
@@ -39,14 +38,18 @@ class NothingToRun(RotaError):
     """There is nothing to run."""
 
 
-class Illegal(RotaError):
-    """A script says what it must not; the message is that of the system which this pack replaces."""
+class InItsWords(RotaError):
+    """Said in the words of the system that this pack replaces, without more."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
-class ScriptFailed(Illegal):
+class Illegal(InItsWords):
+    """A script says what it must not."""
+
+
+class ScriptFailed(InItsWords):
     """A script did not come to a good end; the message says how."""
 
 
@@ -97,35 +100,45 @@ class Made:
 def make(desk: Desk, definitions: Definitions, order: Order) -> Attempt:
     """Make a report; whatever is wrong with it is told by the attempt. Raises AlreadyRuns, and OSError of our own."""
     with locked(desk.places.locks / f"{order.task.id}.lock", definitions.report_name(order.task)):
-        started = desk.now()
-
-        def attempt(outcome: Outcome, message: str, made: Made | None = None) -> Attempt:
-            return Attempt(
-                id=order.id,
-                task=order.task.id,
-                report=definitions.report_name(order.task),
-                host=desk.host,
-                run=desk.run,
-                trigger=order.trigger,
-                planned=order.planned,
-                started=started,
-                ended=desk.now(),
-                outcome=outcome,
-                message=fitting(message),
-                bytes=made.bytes if made else None,
-                rows=made.rows if made else None,
-                sha256=made.sha256 if made else None,
-                asked_by=order.asked_by,
-            )
-
+        started, made = desk.now(), None
         try:
             with tree_of(desk, definitions, order.task) as tree:
                 made = work(desk, definitions, order, tree)
+            outcome, message = Outcome.SHOWN if order.shown else Outcome.PUBLISHED, "OK"
         except ScriptFailed as error:
-            return attempt(Outcome.FAILED, str(error))
+            outcome, message = Outcome.FAILED, str(error)
         except RotaError as error:
-            return attempt(Outcome.REFUSED, str(error))
-        return attempt(Outcome.SHOWN if order.shown else Outcome.PUBLISHED, "OK", made)
+            outcome, message = Outcome.REFUSED, str(error)
+        return attempt_of(desk, definitions, order, started, outcome, message, made)
+
+
+def attempt_of(
+    desk: Desk,
+    definitions: Definitions,
+    order: Order,
+    started: datetime,
+    outcome: Outcome,
+    message: str,
+    made: Made | None = None,
+) -> Attempt:
+    """What came of this order, by now."""
+    return Attempt(
+        id=order.id,
+        task=order.task.id,
+        report=definitions.report_name(order.task),
+        host=desk.host,
+        run=desk.run,
+        trigger=order.trigger,
+        planned=order.planned,
+        started=started,
+        ended=desk.now(),
+        outcome=outcome,
+        message=fitting(message),
+        bytes=made.bytes if made else None,
+        rows=made.rows if made else None,
+        sha256=made.sha256 if made else None,
+        asked_by=order.asked_by,
+    )
 
 
 @contextmanager
@@ -200,7 +213,7 @@ def show(desk: Desk, task: Task, tree: Path, folder: Path) -> Made:
         run_script(desk, task, tree, output, live)
         check(folder / "output", task)
         rows = rows_of(output)
-        return Made(output.seek(0, os.SEEK_END), rows, digest(folder / "output"))
+        return Made(output.seek(0, os.SEEK_END), rows, digest(output.fileno()))
 
 
 def limits_for(task: Task, limits: Limits) -> Limits:
@@ -250,8 +263,3 @@ def rows_of(output: BinaryIO) -> int:
     while chunk := output.read(CHUNK):
         rows, last = rows + chunk.count(b"\n"), chunk[-1:]
     return rows + (last != b"\n")
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,11 +1,11 @@
 """Where the definitions come from: a folder of files, or the diary, whose last answer is kept."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from rota.adapters.diary import Diary, DiaryBusy, DiaryRefused, DiaryUnreachable, Unchanged
+from rota.adapters.spool import replace_through
 from rota.core.errors import RotaError
 from rota.packs.reports.definitions import BadDefinitions, Definitions, from_json
 
@@ -32,7 +32,7 @@ def from_diary(diary: Diary, known: Path) -> tuple[Definitions, str]:
             raise NoDefinitions(str(error.args[0])) from None
         return from_json(before["definitions"]), f"the diary does not tell what is defined by now: {error.args[0]}"
     definitions = from_json(answer["definitions"])
-    keep(known, answer)
+    replace_through(known, json.dumps(answer))
     return definitions, ""
 
 
@@ -51,12 +51,3 @@ def read_known(known: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError, BadDefinitions):
         return None
     return answer
-
-
-def keep(known: Path, answer: dict[str, Any]) -> None:
-    beside = known.with_name(f".{known.name}.{os.getpid()}")
-    with beside.open("w", encoding="utf-8") as file:
-        json.dump(answer, file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(known)

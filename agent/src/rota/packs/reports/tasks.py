@@ -8,7 +8,8 @@ from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from rota.adapters.diary import Diary, DiaryBusy, DiaryRefused, DiaryUnreachable
+from rota.adapters.diary import Diary, DiaryBusy, DiaryRefused, DiaryUnreachable, read_token
+from rota.core.places import on_host
 from rota.packs import Report, task
 from rota.packs.reports import asked, ledger, nightly, source
 from rota.packs.reports.attempt import Attempt
@@ -64,7 +65,7 @@ def reports_nightly(
     desk = desk_of(state, seconds, memory_mb, guard, libraries, database_of(
         database, database_engine, database_user, database_socket
     ))  # fmt: skip
-    teller = Diary(url=diary, token=token(), certificate=certificate) if diary else None
+    teller = diary_at(diary, certificate)
     definitions = definitions_of(report, desk, folder, teller)
     today = date.fromisoformat(day) if day else datetime.now(ZoneInfo(zone)).date()
     if reports:
@@ -119,7 +120,11 @@ def reports_asked(
     asked.sweep(desk.places, now=time.time())
     number = asked.answer_all(desk, at_once=at_once, tell=teller_of(report, None))
     print(f"{number} requests were answered.")
-    hand_over(report, desk, Diary(url=diary, token=token(), certificate=certificate) if diary else None)
+    hand_over(
+        report,
+        desk,
+        diary_at(diary, certificate),
+    )
 
 
 def desk_of(
@@ -155,13 +160,9 @@ def definitions_of(report: Report, desk: Desk, folder: Path | None, diary: Diary
     return definitions
 
 
-def token() -> str:
-    """The host's own, by which the diary knows it. Raises DiaryRefused."""
-    path = Path(os.environ.get("CREDENTIALS_DIRECTORY", "")) / "diary_token"
-    try:
-        return path.read_text("ascii").strip()
-    except OSError as error:
-        raise DiaryRefused(f"the token {path} cannot be read: {error.strerror}") from error
+def diary_at(url: str, certificate: Path | None) -> Diary | None:
+    """The diary of this address, where there is one. Raises DiaryRefused."""
+    return Diary(url=url, token=read_token(on_host().credentials), certificate=certificate) if url else None
 
 
 def teller_of(report: Report, number: int | None) -> Callable[[Attempt], None]:

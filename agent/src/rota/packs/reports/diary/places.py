@@ -4,10 +4,10 @@ from pathlib import Path
 
 from django.conf import settings
 
-STATE = Path("/var/lib/rota/reports")
+from rota.packs.reports.workplace import STATE, Workplace
 
 
 def exports() -> Path:
     """What clients download; in the embedded form below the diary's own folder."""
     home = settings.CONFIGURATION.home
-    return (home / "reports" if home else STATE) / "exports"
+    return Workplace(home / "reports" if home else STATE).exports

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Self
 from rota.packs.reports.database import Database
 from rota.packs.reports.sandbox import Ending, Limits, ProgramMissing, seccomp
 from rota.packs.reports.sandbox.starting import ENVIRONMENT, NOBODY, readable, shown_inside, start_command
-from rota.packs.reports.sandbox.supervising import TO_BE_GONE, StillThere, Watch
+from rota.packs.reports.sandbox.supervising import TO_BE_GONE, StillThere, Watch, watchable
 
 USER = "65534"  # inside; outside it is the runner's own
 SYSTEM = ("/usr/bin/python3", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo")
@@ -93,18 +93,8 @@ def started(command: list[str], descriptors: tuple[int, ...], account: str | Non
     becoming: dict[str, Any] = {}
     if account is not None:
         becoming = {"user": account, "group": pwd.getpwnam(account).pw_gid, "extra_groups": []}
-    process: subprocess.Popen[bytes] = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        bufsize=0,
-        cwd="/",
-        env={"PATH": os.environ.get("PATH", os.defpath)},
-        pass_fds=descriptors,
-        **becoming,
-    )
-    return process
+    environment = {"PATH": os.environ.get("PATH", os.defpath)}
+    return watchable(command, env=environment, pass_fds=descriptors, **becoming)
 
 
 def opened_text(stack: ExitStack, content: bytes) -> int:

@@ -22,7 +22,7 @@ from typing import BinaryIO
 from rota.packs.reports.database import Database
 from rota.packs.reports.sandbox import Ending, Limits, ProgramMissing, seccomp
 from rota.packs.reports.sandbox.starting import ENVIRONMENT, NOBODY, readable, shown_inside, start_command
-from rota.packs.reports.sandbox.supervising import TO_BE_GONE, Watch
+from rota.packs.reports.sandbox.supervising import TO_BE_GONE, Watch, watchable
 
 NEVER_RAN = (125, 126, 127)  # podman-run(1): of podman itself, of a command that cannot be run, that is not there
 
@@ -61,16 +61,7 @@ class Podman:
             calls.flush()
             more = (f"--security-opt=seccomp={calls.name}", *self.more)
             command = podman_command(name, self.image, shown, limits, account, more)
-            process = stack.enter_context(
-                subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    bufsize=0,
-                    cwd="/",
-                )
-            )
+            process = stack.enter_context(watchable(command))
             watch = Watch(process, output, limits, lambda: remove(name, process), live, stop)
             try:
                 watch.follow()

@@ -6,9 +6,9 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from rota.core.errors import RotaError
 from rota.packs.reports.sandbox import Ending, Limits, Reason
@@ -21,6 +21,20 @@ SHELL_SIGNAL = 128  # bubblewrap and podman tell of a signal as shells do, by an
 
 class StillThere(RotaError):
     """A sandbox was killed and is still there."""
+
+
+def watchable(command: Sequence[str], **how: Any) -> subprocess.Popen[bytes]:
+    """Start what is watched next: it reads nothing, and is read as it prints."""
+    process: subprocess.Popen[bytes] = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        cwd="/",
+        **how,
+    )
+    return process
 
 
 @dataclass

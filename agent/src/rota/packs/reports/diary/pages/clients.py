@@ -16,8 +16,6 @@ from rota.packs.reports.diary.pages.forms import ClientForm
 from rota.packs.reports.diary.rights import administrators_only, client_for, clients_of, editors_only
 from rota.packs.reports.frequency import next_due
 
-NO_STORE = {"Cache-Control": "no-store"}
-
 
 @require_safe
 @editors_only
@@ -67,11 +65,9 @@ def show_client(request: HttpRequest, client: Client, *, problem: str = "", **se
         "editors": set(client.editors.values_list("pk", flat=True)),
         **secrets,
     }
-    headers = NO_STORE if secrets else {}
-    status = 409 if problem else 200
-    response = render(request, "reports/client.html", shown, status=status)
-    for name, value in headers.items():
-        response.headers[name] = value
+    response = render(request, "reports/client.html", shown, status=409 if problem else 200)
+    if secrets:
+        response.headers["Cache-Control"] = "no-store"
     return response
 
 
