@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from rota.packs.reports import running
 from rota.packs.reports.attempt import Outcome, Trigger
 from rota.packs.reports.definitions import Check, Definitions, Query
+from rota.packs.reports.publishing import Export, Published
 from rota.packs.reports.running import AlreadyRuns, Desk, Guard, Order, fitting, make
 from tests.agent.reports.conftest import defined, library
 
@@ -75,6 +77,24 @@ def test_an_output_that_does_not_pass_its_checks_is_not_published(desk: Desk) ->
 def test_a_report_that_takes_too_long_is_ended(desk: Desk) -> None:
     attempt = made(desk, defined("while True: pass", timeout=1))
     assert (attempt.outcome, attempt.message.partition(":")[0]) == (Outcome.FAILED, "timeout after 1 s")
+
+
+def test_what_is_published_is_closed_once_so_that_no_other_file_is(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Reports are made side by side: a descriptor that one has closed is another's at once."""
+    opened: list[int] = []
+
+    class Watched(Export):
+        def publish(self, *words: object) -> Published:  # type: ignore[override]  # as it is called
+            published = super().publish(*words)  # type: ignore[arg-type]  # as it is called
+            opened.append(os.open(tmp_path, os.O_RDONLY))
+            return published
+
+    monkeypatch.setattr(running, "Export", Watched)
+    assert made(desk, defined("print(1)")).outcome is Outcome.PUBLISHED
+    assert os.fstat(opened[0])
+    os.close(opened[0])
 
 
 def test_the_same_report_is_never_made_twice_at_once(desk: Desk) -> None:

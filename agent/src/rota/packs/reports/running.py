@@ -199,9 +199,10 @@ def work(desk: Desk, definitions: Definitions, order: Order, tree: Path) -> Made
             check(path, order.task, before.size if before else None)
             rows = rows_of(output)
         published = exports.publish(temporary, target, order.task.keep)
-        return Made(published.size, rows, published.sha256)
-    finally:
+    except BaseException:  # whatever it was, it goes on
         exports.discard(temporary)
+        raise
+    return Made(published.size, rows, published.sha256)
 
 
 def show(desk: Desk, task: Task, tree: Path, folder: Path) -> Made:
