@@ -1,7 +1,10 @@
 """`./run demo`: the main job from bare hosts to a mirrored estate, a progress line per stage."""
 
+import io
 import os
+import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
@@ -113,6 +116,7 @@ def lab_stages(root: Path) -> Iterable[Stage]:
         "Install the working tree on development",
         lambda: provision_hosts(inventory(), "development", ("development",), check=False, diff=False),
     )
+    yield Stage("Make the reports of an example organisation", lambda: make_reports(inventory(), root))
     yield Stage("Wait until timers have run tasks on every host", lambda: wait_for_timers(inventory(), every_host()))
     yield Stage("Back production up onto the backup host", lambda: run_playbook(inventory(), "backup", ("production",)))
     yield Stage("Mirror production onto staging", lambda: mirroring.restore_staging(inventory()))
@@ -120,6 +124,36 @@ def lab_stages(root: Path) -> Iterable[Stage]:
         "Verify on every host what provisioning promises", lambda: run_playbook(inventory(), "verify", every_host())
     )
     yield Stage("Send every record to the diary", lambda: ship(inventory(), every_host()))
+
+
+EXAMPLE = "/srv/rota-example"
+MADE, SOME_FAILED = 0, 1
+
+
+def make_reports(inventory: Inventory, root: Path) -> int:
+    """Bring the example's database and reports to production and make what is due; one is meant to fail."""
+    config = estate.ssh_config_of(inventory)
+    unpack = ["sudo", "sh", "-c", 'mkdir -p "$1" && tar --extract --gzip --directory "$1"', "sh", EXAMPLE]
+    command = estate.ssh_command(config, "production", unpack)
+    if code := subprocess.run(command, input=packed(root / "provision" / "example"), check=False).returncode:
+        return code
+    psql = ["psql", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname=library", "--command=SET ROLE librarian"]
+    for argv in (
+        ["sudo", "--user=postgres", *psql, f"--file={EXAMPLE}/library.sql"],
+        ["sudo", "--user=rota-diary", "rota-diary", "import_reports", f"{EXAMPLE}/reports"],
+    ):
+        if code := estate.put(config, ["production"], argv):
+            return code
+    code = estate.put(config, ["production"], ["sudo", "rota", "run", "reports_nightly"])
+    return MADE if code == SOME_FAILED else code
+
+
+def packed(folder: Path) -> bytes:
+    """The folder as a compressed archive."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as writing:
+        writing.add(folder, arcname=".")
+    return archive.getvalue()
 
 
 def wait_for_timers(inventory: Inventory, hosts: tuple[str, ...]) -> int:
@@ -159,6 +193,7 @@ def farewell(root: Path) -> str:
         [
             f"The diary:  https://{address}/   (its certificate is its own: the browser will ask)",
             f"Login:      {person['email']}   {password}",
+            f"Reports:    https://{address}/reports/files/press/   (an example's; some are public)",
             "Look:       ./run production status      ./run staging runs      ./run production logs check_host",
             "Go on:      ./run production deploy      ./run restore_staging   ./run production shell",
             "End:        ./run lab.down",

@@ -18,13 +18,16 @@ def ensure_operator_key(plan: Plan) -> str:
     return Path(f"{key}.pub").read_text()
 
 
-# What a lab sets otherwise than an estate: nobody waits a quarter of an hour there to see a timer at work, and its own
-# sink takes the mails.
+# What a lab sets otherwise than an estate: nobody waits a quarter of an hour there to see a timer at work, its own
+# sink takes the mails, and production makes an example's reports.
 SETTINGS = """\
 ---
 agent_check_schedule: "*-*-* *:*:00"
 agent_alert_to: [operator@example.org]
 agent_alert_server: {sink}
+reports_enabled: "{{{{ inventory_hostname == 'production' }}}}"
+reports_database: library
+reports_database_owner: librarian
 """
 
 

@@ -87,8 +87,10 @@ def nginx(diary: Path, folder: Path, **variables: object) -> Iterator[int]:
     server = rendered("web/templates/nginx.conf.j2")
     server = re.sub(r"listen (?:\[::\]:)?80 .*", "", server).replace("server_name _;", f"listen unix:{folder}/80.sock;")
     server = server.replace("listen [::]:443 ssl http2 default_server;", "").replace("443", f"127.0.0.1:{port}")
-    server = server.replace("/etc/nginx/tls/", f"{folder}/").replace(
-        "/etc/nginx/rota.d/*.conf", f"{folder}/locations.conf"
+    server = (
+        server.replace("/var/log/nginx/", f"{folder}/")
+        .replace("/etc/nginx/tls/", f"{folder}/")
+        .replace("/etc/nginx/rota.d/*.conf", f"{folder}/locations.conf")
     )
     (folder / "server.conf").write_text(server)
     (folder / "nginx.conf").write_text(SERVER.format(folder=folder))
@@ -199,9 +201,13 @@ def test_cookies_are_for_this_name_alone_and_travel_by_tls_alone(plain: Ask) -> 
     assert "Domain" not in cookie
 
 
-def test_the_address_of_an_invitation_is_in_no_log(plain: Ask, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_what_is_a_secret_in_an_address_is_in_no_log(plain: Ask, tmp_path_factory: pytest.TempPathFactory) -> None:
     assert plain("/invitation/a-secret-of-somebody/").status == 410
-    assert plain("/login/?seen").status == 200
+    assert plain("/login/?key=a-secret-of-somebody").status == 200
+    referer = ("Referer", "https://diary.example.org/login/?key=a-secret-of-somebody")
+    assert plain("/login/", referer, ("User-Agent", "tests")).status == 200
     (log,) = [path.read_text() for path in tmp_path_factory.getbasetemp().glob("plain0/access.log")]
-    assert "seen" in log
+    *_, before, last = log.splitlines()
+    assert before.partition("] ")[2].startswith('"GET /login/ HTTP/1.1" 200 ')
+    assert last.endswith('"https://diary.example.org/login/" "tests"')
     assert "a-secret-of-somebody" not in log

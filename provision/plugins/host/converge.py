@@ -953,7 +953,7 @@ def execute(statements, ledger, database="postgres"):
 
 
 def converge_postgres(postgres, ledger):
-    """Roles, then databases, then extensions."""
+    """Roles, then databases with their extensions, then who reads them."""
     if ledger.check and not Path("/usr/bin/psql").exists():
         ledger.add("would make PostgreSQL's roles and databases")
         return
@@ -969,6 +969,10 @@ def converge_postgres(postgres, ledger):
         execute(connect_statements(database, granted), ledger)
         if database["extensions"] and (database["name"] in known_databases or not ledger.check):
             converge_extensions(database, ledger)
+    if postgres["readers"]:
+        made = {name for name, *_ in query(DATABASES_SQL)}
+        for reader in postgres["readers"]:
+            converge_reader(reader, made, granted, ledger)
 
 
 def converge_extensions(database, ledger):
@@ -979,6 +983,61 @@ def converge_extensions(database, ledger):
         (f"create extension {quoted(name)};", f"made the extension {name} in {database['name']}") for name in lacking
     ]
     execute(statements, ledger, database["name"])
+
+
+# What a role may read is granted schema by schema; what the owner makes later it may read without another grant.
+# Large objects can be made by everybody, in a transaction that only reads as well, until that is taken away.
+SCHEMAS = "nspname !~ '^pg_' and nspname <> 'information_schema'"
+LACKING_SQL = """select 'usage', nspname from pg_namespace
+where {schemas} and not has_schema_privilege({role}, oid, 'usage')
+union select 'select', nspname from pg_class join pg_namespace on pg_namespace.oid = relnamespace
+where {schemas} and relkind in ('r', 'p', 'v', 'm', 'f') and not has_table_privilege({role}, pg_class.oid, 'select')
+order by 2, 1 desc;"""
+OWNER_SQL = "select pg_get_userbyid(datdba) from pg_database where datname = current_database();"
+LATER_SQL = """select defaclobjtype from pg_default_acl, aclexplode(defaclacl)
+where defaclnamespace = 0 and pg_get_userbyid(defaclrole) = {owner} and pg_get_userbyid(grantee) = {role};"""
+LARGE_OBJECTS = ("lo_creat(integer)", "lo_create(oid)", "lo_from_bytea(oid, bytea)")
+OPEN_SQL = """select proname from pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))
+where pronamespace = 'pg_catalog'::regnamespace and grantee = 0
+and proname in ('lo_creat', 'lo_create', 'lo_from_bytea');"""
+
+
+def literal(text):
+    """An SQL string (PostgreSQL manual, 4.1.2.1)."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def reader_statements(reader):
+    """What a role lacks in a database to read all of it and write nothing, as SQL with a sentence for each."""
+    name, database = reader["role"], reader["database"]
+    role = quoted(name)
+    for privilege, schema in query(LACKING_SQL.format(schemas=SCHEMAS, role=literal(name)), database):
+        what = "usage on" if privilege == "usage" else "select on all tables in"
+        yield f"grant {what} schema {quoted(schema)} to {role};", f"let {name} read {schema} of {database}"
+    ((owner,),) = query(OWNER_SQL, database)
+    known = {kind for (kind,) in query(LATER_SQL.format(owner=literal(owner), role=literal(name)), database)}
+    for kind, grant in (("n", "usage on schemas"), ("r", "select on tables")):
+        if kind not in known:
+            yield (
+                f"alter default privileges for role {quoted(owner)} grant {grant} to {role};",
+                f"let {name} read what {owner} will make in {database}",
+            )
+    if query(OPEN_SQL, database):
+        revoked = " ".join(f"revoke execute on function {each} from public;" for each in LARGE_OBJECTS)
+        granted = " ".join(f"grant execute on function {each} to {quoted(owner)};" for each in LARGE_OBJECTS)
+        yield revoked + granted, f"left large objects of {database} to {owner}"
+
+
+def converge_reader(reader, made, granted, ledger):
+    """A role that may read one database, which somebody else makes."""
+    name = reader["database"]
+    if name not in made:
+        if not ledger.check:
+            raise Failed(f"there is no database {name} for {reader['role']} to read")
+        ledger.add(f"would let {reader['role']} read {name}")
+        return
+    execute(connect_statements({"name": name, "connect": [reader["role"]]}, granted), ledger)
+    execute(list(reader_statements(reader)), ledger, name)
 
 
 # The whole

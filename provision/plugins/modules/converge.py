@@ -50,7 +50,10 @@ options:
     elements: dict
     default: []
   postgres:
-    description: Roles and databases of the host's PostgreSQL, which is asked as its user postgres.
+    description:
+      - Roles and databases of the host's PostgreSQL, which is asked as its user postgres.
+      - C(only) of a role is for pg_hba.conf, which is a file like others.
+      - C(readers) may read every table of a database, now and later, and write nothing.
     type: dict
 """
 
@@ -118,6 +121,7 @@ ROLE = {
     "name": {"type": "str", "required": True},
     "createdb": {"type": "bool", "default": False},
     "member_of": {"type": "list", "elements": "str", "default": []},
+    "only": {"type": "list", "elements": "str", "default": []},
 }
 DATABASE = {
     "name": {"type": "str", "required": True},
@@ -125,9 +129,14 @@ DATABASE = {
     "extensions": {"type": "list", "elements": "str", "default": []},
     "connect": {"type": "list", "elements": "str", "default": []},
 }
+READER = {
+    "role": {"type": "str", "required": True},
+    "database": {"type": "str", "required": True},
+}
 POSTGRES = {
     "roles": {"type": "list", "elements": "dict", "options": ROLE, "default": []},
     "databases": {"type": "list", "elements": "dict", "options": DATABASE, "default": []},
+    "readers": {"type": "list", "elements": "dict", "options": READER, "default": []},
 }
 UNIT = {
     "name": {"type": "str", "required": True},

@@ -18,7 +18,7 @@ from rota.packs.reports.bundle import Bundle, write_tree
 from rota.packs.reports.sandbox import Ending, Limits, Sandbox
 from rota.packs.reports.sandbox.podman import Podman
 
-LIMITS = Limits(seconds=20, memory=256 << 20, file_size=8 << 20, processes=24, output=1 << 20)
+LIMITS = Limits(seconds=20, memory=256 << 20, file_size=8 << 20, forks=True, processes=24, output=1 << 20)
 ACCOUNT = "nobody" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 DRIVERS = ("psycopg", "psycopg_binary", "psycopg_binary.libs", "pymysql", "typing_extensions.py")
 

@@ -108,6 +108,17 @@ def test_processes_are_counted_for_each_sandbox_alone() -> None:
     assert [one.ending.exit_code for one in came] == [0] * 4, came
 
 
+def test_unless_it_may_fork_a_script_has_threads_and_one_bound_for_its_memory() -> None:
+    limits = replace(LIMITS, forks=False, memory=128 << 20)
+    threads = "import os, threading\ndone = []\nthread = threading.Thread(target=done.append, args=(1,))\n"
+    came = run(Bubblewrap(), f"{threads}thread.start(); thread.join(); print(done)", limits)
+    assert (came.output, came.ending.exit_code) == ("[1]\n", 0), came
+    for script in ("import os; os.fork()", "import multiprocessing as m; m.Process(target=print).start()"):
+        came = run(Bubblewrap(), script, limits)
+        assert (came.ending.exit_code, "PermissionError" in came.ending.errors) == (1, True), came
+    assert run(Bubblewrap(), "import os; os.fork()", replace(limits, forks=True)).ending.is_success
+
+
 def test_a_full_disk_ends_the_script_and_is_told(ground: Path) -> None:
     with tempfile.TemporaryDirectory() as folder, Path("/dev/full").open("wb", buffering=0) as full:
         write_tree(Bundle({"main.py": "while True: print('x')"}), Path(folder) / "tree")

@@ -14,12 +14,14 @@ X86, ARM = ARCHITECTURES["x86_64"], ARCHITECTURES["aarch64"]
 HEADERS = Path("/usr/include")
 
 
-def answer(machine: str, number: int, *arguments: int, audit: int | None = None, unix: bool = False) -> int:
+def answer(
+    machine: str, number: int, *arguments: int, audit: int | None = None, unix: bool = False, forks: bool = True
+) -> int:
     """What the program says of a call: a model of the kernel's packet filter (networking/filter.rst)."""
     told = struct.pack(
         "=IIQ6Q", number, audit or ARCHITECTURES[machine].audit, 0, *arguments, *[0] * (6 - len(arguments))
     )
-    code = list(struct.iter_unpack("=HBBI", seccomp.program(unix_sockets=unix, machine=machine)))
+    code = list(struct.iter_unpack("=HBBI", seccomp.program(unix_sockets=unix, forks=forks, machine=machine)))
     at, value = 0, 0
     while True:
         operation, if_true, if_false, constant = code[at]
@@ -40,7 +42,7 @@ def answer(machine: str, number: int, *arguments: int, audit: int | None = None,
 @pytest.mark.parametrize("machine", ARCHITECTURES)
 def test_what_is_in_the_list_is_allowed_and_nothing_else(machine: str) -> None:
     calls = ARCHITECTURES[machine].calls
-    closer = {calls[name] for name in seccomp.looked_at(unix_sockets=True)}
+    closer = {calls[name] for name in seccomp.looked_at(unix_sockets=True, forks=True)}
     for number in set(range(600)) - closer:
         expected = seccomp.ALLOW if number in calls.values() else seccomp.DENY if number <= NEWEST else seccomp.ABSENT
         assert answer(machine, number) == expected, number
@@ -62,6 +64,19 @@ def test_arguments_are_looked_at(machine: str) -> None:
     assert answer(machine, calls["ioctl"], 0, 0x1_0000_5412) == seccomp.DENY
 
 
+@pytest.mark.parametrize("machine", ARCHITECTURES)
+def test_who_may_not_fork_has_threads_alone(machine: str) -> None:
+    calls = ARCHITECTURES[machine].calls
+    assert answer(machine, calls["clone"], 0x003D0F00, forks=False) == seccomp.ALLOW
+    assert answer(machine, calls["clone"], 0x003D0F00 | 1 << 28, forks=False) == seccomp.DENY
+    for flags in (17, 0x01200011, 0x4100):  # fork of the C library, with its thread's area, and vfork
+        assert answer(machine, calls["clone"], flags, forks=True) == seccomp.ALLOW
+        assert answer(machine, calls["clone"], flags, forks=False) == seccomp.DENY
+    for name in {"fork", "vfork"} & set(calls):
+        assert answer(machine, calls[name], forks=True) == seccomp.ALLOW
+        assert answer(machine, calls[name], forks=False) == seccomp.DENY
+
+
 def test_a_foreign_architecture_is_killed() -> None:
     assert answer("x86_64", 1, audit=0x40000003) == seccomp.KILL  # i386
     assert answer("x86_64", 0x40000001) == seccomp.KILL  # x32
@@ -70,8 +85,9 @@ def test_a_foreign_architecture_is_killed() -> None:
 
 @pytest.mark.parametrize("machine", ARCHITECTURES)
 @pytest.mark.parametrize("unix", [False, True])
-def test_the_program_is_one_the_kernel_takes(machine: str, unix: bool) -> None:
-    code = list(struct.iter_unpack("=HBBI", seccomp.program(unix_sockets=unix, machine=machine)))
+@pytest.mark.parametrize("forks", [False, True])
+def test_the_program_is_one_the_kernel_takes(machine: str, unix: bool, forks: bool) -> None:
+    code = list(struct.iter_unpack("=HBBI", seccomp.program(unix_sockets=unix, forks=forks, machine=machine)))
     assert len(code) <= 4096
     assert code[-1][0] == seccomp.RETURN
     assert all(at + 1 + max(one[1], one[2]) < len(code) for at, one in enumerate(code[:-1]) if one[0] != seccomp.RETURN)
@@ -87,7 +103,7 @@ def test_the_numbers_are_the_kernels() -> None:
 
 
 def test_podman_is_told_the_same_calls() -> None:
-    profile = seccomp.profile(unix_sockets=False)
+    profile = seccomp.profile(unix_sockets=False, forks=True)
     named = {name for one in profile["syscalls"] for name in one["names"]}
     assert named == (set(X86.calls) | set(ARM.calls)) - {"socket"}
     assert profile["defaultErrnoRet"] == errno.EPERM
@@ -95,4 +111,4 @@ def test_podman_is_told_the_same_calls() -> None:
 
 def test_another_processor_is_named() -> None:
     with pytest.raises(seccomp.UnknownArchitecture, match="'riscv64'; there are: x86_64, aarch64"):
-        seccomp.program(unix_sockets=True, machine="riscv64")
+        seccomp.program(unix_sockets=True, forks=True, machine="riscv64")

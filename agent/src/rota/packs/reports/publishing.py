@@ -174,9 +174,7 @@ def open_inner(outer: int, *names: str) -> int:
         try:
             with suppress(FileExistsError):
                 os.mkdir(name, FOLDER_MODE, dir_fd=here)
-                inner = os.open(name, FOLDER, dir_fd=here)
-                os.fchmod(inner, FOLDER_MODE | os.fstat(inner).st_mode & stat.S_ISGID)
-                os.close(inner)
+                open_to_group(name, here)
                 os.fsync(here)
             following = os.open(name, FOLDER, dir_fd=here)
         finally:
@@ -237,6 +235,20 @@ def refuse_special(folder: int, file_name: str, target: str) -> None:
         os.stat(file_name, dir_fd=folder, follow_symlinks=False)
         if not is_there(folder, file_name):
             raise BadTarget(f"{target}: what is there is no plain file; remove it")
+
+
+def open_to_group(name: str, outer: int) -> None:
+    """Give a new folder its mode where the mask took some of it away.
+
+    Not otherwise: a hardened unit refuses to set the bit by which what lies in a folder has the folder's group.
+    """
+    inner = os.open(name, FOLDER, dir_fd=outer)
+    try:
+        mode = stat.S_IMODE(os.fstat(inner).st_mode)
+        if mode & ~stat.S_ISGID != FOLDER_MODE:
+            os.fchmod(inner, FOLDER_MODE | mode & stat.S_ISGID)
+    finally:
+        os.close(inner)
 
 
 def seal(descriptor: int, stamp: int) -> str:

@@ -26,6 +26,8 @@ from rota.packs.reports.workplace import STATE, Workplace
 SANDBOXES = {
     "RestrictNamespaces": "user mnt pid net ipc uts cgroup",
     "SystemCallFilter": "mount umount2 pivot_root",
+    # What is published is read by the group of its folder.
+    "UMask": "0027",
 }
 EXPOSURE = 2.3
 
@@ -47,6 +49,7 @@ def reports_nightly(
     at_once: int = 2,
     seconds: float = 3600,
     memory_mb: int = 512,
+    forks: bool = False,
     guard: str = "on",
     libraries: Path | None = None,
     database: str = "",
@@ -60,9 +63,10 @@ def reports_nightly(
 
     Definitions come from the `diary` at this address, or from a `folder` of files. `reports` names some instead, as
     CLIENT/FILE, due or not; `day` is another day than today in `zone`. Of each at most `seconds` and `memory_mb` are
-    taken, `at_once` at a time. Scripts read the `database` over its server's socket, as a user that may only read.
+    taken, `at_once` at a time; with `forks` a script may start processes, and each may take as much memory. Scripts
+    read the `database` over its server's socket, as a user that may only read.
     """
-    desk = desk_of(state, seconds, memory_mb, guard, libraries, database_of(
+    desk = desk_of(state, limits_of(seconds, memory_mb, forks), guard, libraries, database_of(
         database, database_engine, database_user, database_socket
     ))  # fmt: skip
     teller = diary_at(diary, certificate)
@@ -100,6 +104,7 @@ def reports_asked(
     at_once: int = 2,
     seconds: float = 3600,
     memory_mb: int = 512,
+    forks: bool = False,
     guard: str = "on",
     libraries: Path | None = None,
     database: str = "",
@@ -113,7 +118,7 @@ def reports_asked(
     Its settings are those of `reports_nightly`. A dry run publishes nothing; what it says is kept for two days, for
     whoever asked.
     """
-    desk = desk_of(state, seconds, memory_mb, guard, libraries, database_of(
+    desk = desk_of(state, limits_of(seconds, memory_mb, forks), guard, libraries, database_of(
         database, database_engine, database_user, database_socket
     ))  # fmt: skip
     asked.close_interrupted(desk.places)
@@ -127,20 +132,22 @@ def reports_asked(
     )
 
 
-def desk_of(
-    state: Path, seconds: float, memory_mb: int, guard: str, libraries: Path | None, database: Database | None
-) -> Desk:
+def desk_of(state: Path, limits: Limits, guard: str, libraries: Path | None, database: Database | None) -> Desk:
     places = Workplace(state)
     places.make()
     return Desk(
         places=places,
         sandbox=Bubblewrap(libraries=libraries, database=database),
-        limits=Limits(seconds=seconds, memory=memory_mb * MEBIBYTE),
+        limits=limits,
         host=socket.gethostname(),
         run=os.environ.get("ROTA_RUN_ID"),
         guard=Guard(guard),
         database=database,
     )
+
+
+def limits_of(seconds: float, memory_mb: int, forks: bool) -> Limits:
+    return Limits(seconds=seconds, memory=memory_mb * MEBIBYTE, forks=forks)
 
 
 def database_of(name: str, engine: str, user: str, where: Path) -> Database | None:
@@ -162,7 +169,7 @@ def definitions_of(report: Report, desk: Desk, folder: Path | None, diary: Diary
 
 def diary_at(url: str, certificate: Path | None) -> Diary | None:
     """The diary of this address, where there is one. Raises DiaryRefused."""
-    return Diary(url=url, token=read_token(on_host().credentials), certificate=certificate) if url else None
+    return Diary(url.rstrip("/"), read_token(on_host().credentials), certificate) if url else None
 
 
 def teller_of(report: Report, number: int | None) -> Callable[[Attempt], None]:

@@ -23,7 +23,9 @@ class Limits:
 
     seconds: float = 3600
     memory: int = 512 * MEBIBYTE
-    """Of address space, and per process: bubblewrap has no cgroup of its own, so the unit's is the limit for all."""
+    """Of address space. A script that may fork can take as much for each process, where the sandbox has no cgroup."""
+    forks: bool = False
+    """Whether it may have processes beside its first one; threads it may have in any case."""
     processes: int = 32
     """Threads count."""
     file_size: int = 256 * MEBIBYTE

@@ -2,7 +2,7 @@
 
 What is inside is the kernel's namespaces, all new; this Python without its host's packages, and no other program; the
 script's tree, the libraries and the report database's socket. There is no /proc, and only /tmp can be written.
-Memory of all processes together is bounded by the unit's cgroup, for an ordinary user has none of their own.
+An ordinary user has no cgroup to bound the memory of several processes together; so there is one, unless it may fork.
 """
 
 import json
@@ -52,7 +52,7 @@ class Bubblewrap:
         account = self.account if os.geteuid() == 0 else None
         with ExitStack() as stack:
             shown = shown_inside(stack.enter_context(readable(tree, account)), self.libraries, self.database)
-            calls = opened_text(stack, seccomp.program(unix_sockets=self.database is not None))
+            calls = opened_text(stack, seccomp.program(unix_sockets=self.database is not None, forks=limits.forks))
             status, told = os.pipe()
             stack.callback(os.close, status)
             try:

@@ -57,7 +57,7 @@ class Podman:
         with ExitStack() as stack:
             shown = shown_inside(stack.enter_context(readable(tree, account)), self.libraries, self.database)
             calls = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".json"))
-            json.dump(seccomp.profile(unix_sockets=self.database is not None), calls)
+            json.dump(seccomp.profile(unix_sockets=self.database is not None, forks=limits.forks), calls)
             calls.flush()
             more = (f"--security-opt=seccomp={calls.name}", *self.more)
             command = podman_command(name, self.image, shown, limits, account, more)

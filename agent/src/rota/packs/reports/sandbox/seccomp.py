@@ -27,6 +27,7 @@ ARGUMENTS = (16, 24)  # their lower halves; both architectures are little-endian
 
 X32 = 0x40000000  # the bit that marks calls of x86-64's third interface
 NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS, …NEWCGROUP, …NEWUTS, …NEWIPC, …NEWUSER, …NEWPID, …NEWNET
+THREAD = 0x00010000  # CLONE_THREAD
 UNIX = 1
 
 # TCGETS, TIOCGPGRP, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX; none that types into a terminal, as TIOCSTI does.
@@ -44,23 +45,28 @@ class UnknownArchitecture(RotaError):
     """The filter of kernel calls is not written for this processor."""
 
 
-def program(*, unix_sockets: bool, machine: str | None = None) -> bytes:
-    """For `bwrap --seccomp`. Raises UnknownArchitecture."""
+def program(*, unix_sockets: bool, forks: bool, machine: str | None = None) -> bytes:
+    """For `bwrap --seccomp`: whether there are sockets of the unix family, and processes beside the first.
+
+    Raises UnknownArchitecture.
+    """
     machine = machine or platform.machine()
     if machine not in ARCHITECTURES:
         raise UnknownArchitecture(f"{machine!r}; there are: {', '.join(ARCHITECTURES)}")
-    return b"".join(struct.pack("=HBBI", *each) for each in instructions(ARCHITECTURES[machine], unix_sockets))
+    return b"".join(struct.pack("=HBBI", *each) for each in instructions(ARCHITECTURES[machine], unix_sockets, forks))
 
 
-def profile(*, unix_sockets: bool) -> dict[str, Any]:
+def profile(*, unix_sockets: bool, forks: bool) -> dict[str, Any]:
     """The same as `program`, for `podman run --security-opt seccomp=FILE`; it knows each machine's numbers itself."""
     by_argument = arguments(unix_sockets)
     known = {name for each in ARCHITECTURES.values() for name in each.calls}
-    rules = [rule(sorted(known - set(by_argument) - {"clone", "clone3"}))]
+    forking = {"fork", "vfork"} if not forks else set()
+    rules = [rule(sorted(known - set(by_argument) - forking - {"clone", "clone3"}))]
     for name, (argument, values) in by_argument.items():
         rules += [rule([name], {"index": argument, "value": value, "op": "SCMP_CMP_EQ"}) for value in values]
-    no_new = {"index": 0, "value": NEW_NAMESPACES, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}
-    rules += [rule(["clone"], no_new), {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS}]
+    mask, wanted = flags_of_clone(forks)
+    flags = {"index": 0, "value": mask, "valueTwo": wanted, "op": "SCMP_CMP_MASKED_EQ"}
+    rules += [rule(["clone"], flags), {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": errno.ENOSYS}]
     return {"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": errno.EPERM, "syscalls": rules}
 
 
@@ -68,14 +74,16 @@ def rule(names: list[str], *conditions: Mapping[str, object]) -> dict[str, Any]:
     return {"names": names, "action": "SCMP_ACT_ALLOW", "args": list(conditions)}
 
 
-def instructions(architecture: Architecture, unix_sockets: bool) -> Iterator[Instruction]:
+def instructions(architecture: Architecture, unix_sockets: bool, forks: bool) -> Iterator[Instruction]:
     yield (LOAD, 0, 0, ARCHITECTURE)
     yield from answer_unless(EQUAL, architecture.audit, KILL)
     yield (LOAD, 0, 0, NUMBER)
     if architecture.name == "x86_64":
         yield from answer_if(AT_LEAST, X32, KILL)
-    closer = looked_at(unix_sockets)
+    closer = looked_at(unix_sockets, forks)
     for name, block in closer.items():
+        if name not in architecture.calls:
+            continue
         yield (EQUAL, 0, len(block), architecture.calls[name])
         yield from block
     plain = (number for name, number in architecture.calls.items() if name not in closer)
@@ -95,11 +103,18 @@ def answer_unless(test: int, constant: int, answer: int) -> list[Instruction]:
     return [(test, 1, 0, constant), (RETURN, 0, 0, answer)]
 
 
-def looked_at(unix_sockets: bool) -> dict[str, list[Instruction]]:
-    """The calls that depend on an argument, each with what answers it."""
+def looked_at(unix_sockets: bool, forks: bool) -> dict[str, list[Instruction]]:
+    """The calls that depend on an argument or on what a script may, each with what answers it."""
     blocks = {name: one_of(argument, values) for name, (argument, values) in arguments(unix_sockets).items()}
-    by_flags = [(LOAD, 0, 0, ARGUMENTS[0]), (AND, 0, 0, NEW_NAMESPACES), *answer_if(EQUAL, 0, ALLOW), refusal()]
-    return {**blocks, "clone": by_flags, "clone3": [(RETURN, 0, 0, ABSENT)]}
+    mask, wanted = flags_of_clone(forks)
+    blocks["clone"] = [(LOAD, 0, 0, ARGUMENTS[0]), (AND, 0, 0, mask), *answer_if(EQUAL, wanted, ALLOW), refusal()]
+    blocks["clone3"] = [(RETURN, 0, 0, ABSENT)]
+    return blocks if forks else {**blocks, "fork": [refusal()], "vfork": [refusal()]}
+
+
+def flags_of_clone(forks: bool) -> tuple[int, int]:
+    """A mask for the flags of `clone`, and what must be left of them: no new namespace; where none forks, a thread."""
+    return (NEW_NAMESPACES, 0) if forks else (NEW_NAMESPACES | THREAD, THREAD)
 
 
 def arguments(unix_sockets: bool) -> Mapping[str, tuple[int, Sequence[int]]]:

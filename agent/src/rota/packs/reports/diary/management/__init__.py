@@ -1,0 +1,1 @@
+"""Commands of `rota-diary` for reports."""

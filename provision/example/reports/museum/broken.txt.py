@@ -1,0 +1,2 @@
+print("This line reaches nobody, for the next one fails.")
+raise SystemExit("This failure is meant.")

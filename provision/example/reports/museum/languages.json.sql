@@ -1,0 +1,1 @@
+SELECT language, count(*) FROM title GROUP BY language ORDER BY language

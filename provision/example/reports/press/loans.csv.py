@@ -1,0 +1,7 @@
+from database import connect
+from queries.press import loans_csv
+from sniplets import table
+
+cursor = connect().cursor()
+cursor.execute(loans_csv.query)
+table.write(cursor)

@@ -1,0 +1,1 @@
+SELECT isbn, name, language, published FROM title ORDER BY isbn
