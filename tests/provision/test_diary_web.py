@@ -30,6 +30,7 @@ diary:
 SERVER = """daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log error;
 events {{}}
 http {{
+    include /etc/nginx/mime.types;
     access_log {folder}/access.log combined;
     client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
     uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
@@ -60,7 +61,7 @@ def diary() -> Iterator[Path]:
 
 
 @contextmanager
-def nginx(diary: Path, folder: Path, **variables: object) -> Iterator[int]:
+def nginx(diary: Path, folder: Path, packages: Path = ROOT / "agent/src", **variables: object) -> Iterator[int]:
     """nginx as the roles `web` and `diary` configure it, but for ports and paths; its port."""
     port = free_port()
     key, certificate = folder / "key.pem", folder / "certificate.pem"
@@ -83,7 +84,7 @@ def nginx(diary: Path, folder: Path, **variables: object) -> Iterator[int]:
     locations = rendered("diary/templates/locations.conf.j2", **variables)
     site_packages = "/opt/rota/current/venv/lib/python3.11/site-packages"
     assert site_packages in locations
-    (folder / "locations.conf").write_text(locations.replace(site_packages, str(ROOT / "agent/src")))
+    (folder / "locations.conf").write_text(locations.replace(site_packages, str(packages)))
     server = rendered("web/templates/nginx.conf.j2")
     server = re.sub(r"listen (?:\[::\]:)?80 .*", "", server).replace("server_name _;", f"listen unix:{folder}/80.sock;")
     server = server.replace("listen [::]:443 ssl http2 default_server;", "").replace("443", f"127.0.0.1:{port}")
@@ -115,7 +116,7 @@ def asking(port: int) -> Ask:
         connection = http.client.HTTPSConnection(
             "127.0.0.1", port, context=context, source_address=(peer, 0), timeout=30
         )
-        connection.putrequest("GET", path, skip_host=True)
+        connection.putrequest("GET", path, skip_host=True, skip_accept_encoding=True)
         for name, value in (("Host", "diary.example.org"), ("Cookie", cookie), *headers):
             connection.putheader(name, value)
         connection.endheaders()
@@ -138,6 +139,28 @@ def proxied(diary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[A
     """nginx before which a proxy stands that says who somebody is."""
     with nginx(diary, tmp_path_factory.mktemp("proxied"), diary_trusted_proxies=[PROXY]) as port:
         yield asking(port)
+
+
+def test_static_files_of_the_diary_and_of_packs_come_compressed_and_nothing_beside_them(
+    diary: Path, tmp_path: Path
+) -> None:
+    files = {"diary/static/diary/diary.css": "a {}", "packs/reports/diary/static/reports/x.js": "let a;"}
+    for name, text in (files | {"packs/reports/diary/models.py": "", "diary/settings.py": ""}).items():
+        (tmp_path / "rota" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "rota" / name).write_text(text * 10)
+    with nginx(diary, tmp_path, tmp_path) as port:
+        ask = asking(port)
+        for path in ("/static/diary/diary.css?v=1", "/static/reports/x.js?v=1"):
+            response = ask(path, ("Accept-Encoding", "gzip"))
+            assert (response.status, response.headers["Content-Encoding"]) == (200, "gzip"), path
+            assert "max-age=315360000" in response.headers["Cache-Control"]
+        for path in (
+            "/static/reports/../models.py",
+            "/static/reports/..%2f..%2fmodels.py",
+            "/static/diary/../settings.py",
+        ):
+            assert ask(path).status != 200, path
+        assert ask("/static/absent/x.js").status == 404
 
 
 FORGED = [
