@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from provision import release
 from provision.errors import OperatorError
 
 LOGIN = "admin@example.com"
@@ -28,6 +29,7 @@ def run(root: Path, home: Path | None = None, *, days: int = 30) -> int:
     """
     home = home or root / ".rota" / "embedded"
     python = ensure_python(root, home / "venv")
+    release.has_editor(root / "agent", root / ".cache")
     environment = {**os.environ, "PYTHONPATH": str(root / "agent" / "src"), "ROTA_HOME": str(home)}
     write_configuration(home)
     for task in tasks(home):

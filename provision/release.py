@@ -19,6 +19,8 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
+from provision import editor
+from provision.caching import digest_of, publish
 from provision.errors import OperatorError
 
 # Part of every cache key: a change of what a bundle holds makes old bundles unknown.
@@ -279,15 +281,6 @@ def wheelhouse(pins: Sequence[Pin], platform: Platform, cache: Path) -> tuple[Pa
     return tuple(sorted(folder.glob("*.whl")))
 
 
-def publish(part: Path, folder: Path) -> None:
-    """Give a finished folder its name; another process may have been faster with the same content."""
-    try:
-        part.rename(folder)
-    except OSError:
-        if not folder.exists():
-            raise
-
-
 def download(command: Sequence[str], platform: Platform) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -346,13 +339,18 @@ def bundle(
     now: datetime,
     who: str,
 ) -> Path:
-    """The tar that one kind of host installs from, made once per source, extras and platform in `cache`/bundles."""
+    """The tar that one kind of host installs from, made once per source, extras and platform in `cache`/bundles.
+
+    One without the editor of scripts is made anew each time: what was lacking may be there now.
+    """
     key = digest_of(FORMAT, *sorted(extras), platform.python, platform.machine)
     path = cache / "bundles" / f"{source.id}-{key[:12]}.tar"
     if path.exists():
         os.utime(path)
         return path
     with extracted(repository, source) as folder:
+        if not has_editor(folder / "agent", cache):
+            path = path.with_suffix(".plain.tar")
         built = folder / "built"
         built.mkdir()
         wheel = build_wheel(folder / "agent", built, source.committed)
@@ -361,6 +359,16 @@ def bundle(
         write_beside(path, bundle_bytes(about, requirements_text(wheels, extras), wheels, source.committed))
     forget_old(path.parent)
     return path
+
+
+def has_editor(agent: Path, cache: Path) -> bool:
+    """Whether the agent's sources have all that their pages can use; says what is lacking, for they work without it."""
+    try:
+        editor.put_into(agent, cache)
+    except editor.NoEditor as reason:
+        print(reason, flush=True)
+        return False
+    return True
 
 
 def release_json(source: Source, version: str, extras: Sequence[str], *, now: datetime, who: str) -> dict[str, Any]:
@@ -421,7 +429,3 @@ def forget_old(folder: Path) -> None:
     by_use = sorted(folder.glob("*.tar"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in by_use[KEPT_BUNDLES:]:
         path.unlink(missing_ok=True)
-
-
-def digest_of(*parts: object) -> str:
-    return hashlib.sha256("\0".join(str(part) for part in parts).encode()).hexdigest()[:32]

@@ -145,7 +145,9 @@ def test_findings_are_listed_with_their_lines_and_told_while_writing(cast: Cast,
     assert "line 1, column" in page
     assert "os.[any method]" in page
     said = {"script": script, "name": "library:books_csv", "query": "SELECT 1"}
-    found = browser.post("/reports/lint", said).json()["findings"]
+    answer = browser.post("/reports/lint", said).json()
+    found = answer["findings"]
+    assert "line 1, column 1" in answer["html"]
     assert [(each["line"], each["kind"]) for each in found] == [(1, "warning"), (2, "error")]
     (error,) = browser.post("/reports/lint", {"script": "a = 1\nI am wrong"}).json()["findings"]
     assert (error["line"], error["kind"]) == (2, "error")
@@ -309,7 +311,8 @@ class Page(HTMLParser):
             self.unlabelled.append(said)
         if tag in ("h1", "h2", "h3"):
             self.headings.append(int(tag[1]))
-        if tag in ("script", "style") or "style" in said or any(name.startswith("on") for name in said):
+        is_code = tag == "style" or (tag == "script" and not said.get("src"))
+        if is_code or "style" in said or any(name.startswith("on") for name in said):
             self.inline.append(tag)
         if tag in ("input", "meta", "link", "br"):
             self.inside.pop()

@@ -12,6 +12,7 @@ from rota.packs.reports.diary import comparing, editing
 from rota.packs.reports.diary.editing import ChangedMeanwhile, Library
 from rota.packs.reports.diary.keeping import history_of, token_of
 from rota.packs.reports.diary.models import Query, Script, ScriptType
+from rota.packs.reports.diary.pages import editor
 from rota.packs.reports.diary.pages.forms import LibraryForm
 from rota.packs.reports.diary.rights import administrators_only, editors_only
 
@@ -122,6 +123,7 @@ def show(
         "token": "" if is_new else token_of((row,)),
         "remarks": editing.remarks_on(body, name=name, is_library=True) if kind == "script" else [],
         "users": [] if is_new else editing.where_used(row),
+        **editor.shown(),
         **more,
     }
     return render(request, "reports/library.html", shown, status=status)

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -15,6 +16,7 @@ from rota.packs.reports.diary import comparing, editing
 from rota.packs.reports.diary.editing import ChangedMeanwhile
 from rota.packs.reports.diary.keeping import task_value
 from rota.packs.reports.diary.models import Check, Frequency, History, MonthEnd, Task
+from rota.packs.reports.diary.pages import editor
 from rota.packs.reports.diary.pages.forms import LONGEST_BODY, ReportForm, values_of
 from rota.packs.reports.diary.rights import client_for, editors_only, report_for
 from rota.packs.reports.frequency import next_due
@@ -80,6 +82,7 @@ def show(request: HttpRequest, task: Task, values: dict[str, Any], *, status: in
         "checks": Check.choices,
         "next": None if is_new else next_due(task_value(task), timezone.localdate()),
         "log": [] if is_new else task.log.order_by("-date", "-id")[:NEWEST],
+        **editor.shown(),
         **more,
     }
     return render(request, "reports/report.html", shown, status=status)
@@ -120,7 +123,10 @@ def restore_report(request: HttpRequest, username: str, file_name: str, number: 
 @require_POST
 @editors_only
 def lint(request: HttpRequest) -> JsonResponse:
-    """What is found in a script while it is written: form fields `script`, `name`, and `query` or `library`."""
+    """What is found in a script while it is written: form fields `script`, `name`, and `query` or `library`.
+
+    The answer has it as `findings`, and as the `html` that the page shows.
+    """
     script = request.POST.get("script", "")
     if len(script) > LONGEST_BODY:
         return JsonResponse({"error": gettext("This is too long.")}, status=413)
@@ -130,4 +136,5 @@ def lint(request: HttpRequest) -> JsonResponse:
         is_library="library" in request.POST,
         query=request.POST.get("query"),
     )
-    return JsonResponse({"findings": [each.as_json() for each in found]})
+    html = render_to_string("reports/remarks.html", {"remarks": found})
+    return JsonResponse({"findings": [each.as_json() for each in found], "html": html})
