@@ -14,7 +14,7 @@ from rota.catalogue import discover, load
 from rota.core.catalogue import Agent, Catalogue
 from rota.core.definition import definition_of, parameter_of
 from rota.core.pause import Pause
-from rota.core.record import CatalogueRecord, as_mapping, parse_record
+from rota.core.record import CatalogueRecord, Unit, as_mapping, parse_record
 from rota.core.schedule import schedule_of
 from rota.core.status import Environment
 from rota.core.task import Task
@@ -57,6 +57,14 @@ def test_a_catalogue_is_told_when_anything_of_it_changed_and_once_a_day(spool: S
     for catalogue, pauses, release, now, is_new in steps:
         assert tell_catalogue(spool, catalogue, pauses, release, now) is is_new
     assert [len(record.pauses) for record in told(spool)] == [0, 0, 1, 1, 1, 1, 0], "one that is over is none"
+
+
+def test_a_catalogue_is_told_anew_when_a_unit_is_another(spool: Spool) -> None:
+    one = {"back_up": Unit(hash="0123456789ab", exposure=1.5, hardening=("ProtectSystem=strict",))}
+    other = {"back_up": Unit(hash="ba9876543210", exposure=1.5, hardening=("ProtectSystem=full",))}
+    for units, is_new in ((one, True), (one, False), (other, True), ({}, True)):
+        assert tell_catalogue(spool, catalogue_of(BACKUP), {}, "one", NOW, units=units) is is_new
+    assert [record.tasks["back_up"].unit for record in told(spool)] == [one["back_up"], other["back_up"], None]
 
 
 def test_a_definition_says_what_is_not_as_rota_has_it(tmp_path: Path) -> None:

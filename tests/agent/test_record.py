@@ -138,6 +138,11 @@ CATALOGUE: dict[str, Any] = {
                 "lock_wait": 600.0,
                 "objective": {"success": 0.99, "within": 2592000.0, "fresh": None},
             },
+            "unit": {
+                "hash": "0123456789ab",
+                "exposure": 1.5,
+                "hardening": ["User=www-data", "CapabilityBoundingSet=", "ProtectSystem=strict"],
+            },
         }
     },
     "pauses": {

@@ -178,6 +178,20 @@ def test_the_hash_changes_with_the_unit_and_only_then() -> None:
     assert unit_hash(PLAIN) != unit_hash(replace(PLAIN, nice=6))
 
 
+def test_what_is_told_of_a_unit_is_its_hash_and_each_line_that_hardens_it(root: places.Places) -> None:
+    secret = replace(
+        FULL, service={"SetCredential": "key:secret", "ProtectSystem": "full"}, command=("/bin/x", "hash=0")
+    )
+    sync(root, PLAIN, secret)
+    told = units.told_units(catalogue(PLAIN, CAPABLE, secret), root.units)
+    assert {name: each.hash for name, each in told.items()} == {"plain": unit_hash(PLAIN), "full": unit_hash(secret)}
+    assert [each.exposure for each in told.values()] == [PLAIN.exposure, FULL.exposure]
+    lines = (root.units / "rota-task-full.service").read_text().split("[Service]")[1].splitlines()
+    said = [line for line in lines if "=" in line and not line.startswith("#")]
+    does_not = r"(Type|Exec\w+|LoadCredential|SetCredential|Environment|Standard\w+|Success\w+|Timeout\w+|KillMode)=.*"
+    assert list(told["full"].hardening) == [line for line in said if not re.match(does_not, line)]
+
+
 def test_a_path_is_one_path_whatever_it_holds() -> None:
     lines = compiled(FULL)["rota-task-full.service"].splitlines()
     assert 'ReadWritePaths="/srv/my files"' in lines

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from rota.adapters import systemd, unit_files
 from rota.core.catalogue import Agent, Catalogue
+from rota.core.hardening import hardening_of, hash_of
 from rota.core.places import Places
 from rota.core.quantities import show_seconds
+from rota.core.record import Unit
 from rota.core.schedule import extra_moments, schedule_of
 from rota.core.task import Task
 
@@ -406,6 +408,16 @@ def present_units(folder: Path) -> set[str]:
 
 def read_unit(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def told_units(catalogue: Catalogue, folder: Path) -> dict[str, Unit]:
+    """How the services in this folder confine the catalogue's tasks, by task, of those that are there."""
+    texts = ((task, read_unit(folder / unit_name(task.name))) for task in catalogue.tasks.values())
+    return {
+        task.name: Unit(hash=hash_of(text), exposure=task.exposure, hardening=hardening_of(text))
+        for task, text in texts
+        if text and hash_of(text)
+    }
 
 
 def is_masked(path: Path) -> bool:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from rota.diary.models import Catalogue, Host, TaskDefinition, TaskPause
+from rota.diary.models import Catalogue, Host, TaskDefinition, TaskPause, TaskUnit
 from tests.agent.diary.conftest import Cast, Shipper
-from tests.agent.diary.records import catalogue, definition, run
+from tests.agent.diary.records import catalogue, definition, run, unit
 from tests.agent.diary.test_ingest import fates
 from tests.agent.diary.test_pages import text_of
 
@@ -148,3 +148,40 @@ def test_a_runs_page_has_the_definition_of_then(cast: Cast, production: Shipper)
     )
     assert "<dt>timeout</dt><dd>10 min</dd>" in text_of(cast.viewer, f"/runs/{between}/")
     assert "<dt>timeout</dt>" not in text_of(cast.viewer, f"/runs/{early}/")
+
+
+def test_a_runs_page_says_how_the_unit_that_it_ran_under_was_hardened(cast: Cast, production: Shipper) -> None:
+    evil = ["ProtectSystem=<b>full</b>", "items=x", "=", "no directive", "ReadWritePaths=/a", "ReadWritePaths=/b"]
+    told = [definition(unit=unit()), definition(unit=unit(hash="v" * 12, exposure=4, hardening=evil)), definition()]
+    for number, said in enumerate(told, 1):
+        assert fates(production.ship(catalogue(at=day(number), tasks={"send_reports": said}))) == ["accepted"]
+    pages = [
+        text_of(cast.viewer, f"/runs/{production.ship(run(unit_hash=each))[0]['id']}/")
+        for each in ("u" * 64, "v" * 12, "w" * 12, "")
+    ]
+    assert "<dt>ProtectSystem</dt><dd>strict</dd>" in pages[0]
+    assert '<dt>CapabilityBoundingSet</dt><dd><span class="soft">none</span></dd>' in pages[0]
+    assert "at most 1.5 of 10" in pages[0]
+    assert "<dt>ProtectSystem</dt><dd>&lt;b&gt;full&lt;/b&gt;</dd>" in pages[1]
+    assert "<dt>ReadWritePaths</dt><dd>/a</dd><dd>/b</dd>" in pages[1]
+    assert "at most 4 of 10" in pages[1]
+    assert [("Not known. Its host tells" in page, "ProtectSystem" in page) for page in pages[2:]] == [
+        (True, False),
+        (False, False),
+    ]
+    assert TaskUnit.objects.count() == 2
+
+
+def test_what_a_unit_has_is_no_change_of_its_task(cast: Cast, production: Shipper) -> None:
+    for number, said in ((1, {}), (2, {"unit": unit()}), (3, {"unit": unit(hash="v" * 12)}), (4, {"unit": None})):
+        production.ship(catalogue(at=day(number), tasks={"send_reports": definition(**said)}))
+    assert TaskDefinition.objects.count() == 1
+    assert Catalogue.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "bad", [[], {"hash": ""}, {"hash": "u" * 129}, {"hardening": ["x"] * 501}, {"exposure": "low"}]
+)
+def test_a_unit_that_breaks_the_format_is_quarantined(production: Shipper, bad: Any) -> None:
+    said = definition(unit=unit(**bad) if isinstance(bad, dict) else ["x"])
+    assert fates(production.ship(catalogue(tasks={"send_reports": said}))) == ["quarantined"]

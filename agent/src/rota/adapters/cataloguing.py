@@ -14,7 +14,7 @@ from rota.adapters.spool import Spool, UnsafeFile, read_plain, replace_through
 from rota.core.catalogue import Catalogue
 from rota.core.definition import definition_of
 from rota.core.pause import Pause
-from rota.core.record import MAX_NAME, MAX_TEXT, CatalogueRecord, Paused, as_mapping, fitting
+from rota.core.record import MAX_NAME, MAX_TEXT, CatalogueRecord, Paused, Unit, as_mapping, fitting
 from rota.core.timing import timing_of
 from rota.runner import make_identifier
 
@@ -28,14 +28,15 @@ def tell_catalogue(
     release: str,
     now: datetime,
     *,
+    units: Mapping[str, Unit] = {},
     has_timers: bool = True,
 ) -> bool:
     """Put a record of the catalogue among those to be sent, unless one that says the same was told today.
 
-    Where nothing runs by itself, `has_timers` keeps it from telling when.
+    `units` are those of tasks, by task. Where nothing runs by itself, `has_timers` keeps it from telling when.
     What was told last is remembered beside the records that were sent, where no task can change it.
     """
-    record = record_of(catalogue, pauses, release, now, has_timers=has_timers)
+    record = record_of(catalogue, pauses, release, now, units=units, has_timers=has_timers)
     mark, told = spool.folder / "sent" / MARK, f"{now:%Y-%m-%d} {digest_of(record)}\n"
     if read_mark(mark) == told:
         return False
@@ -45,7 +46,13 @@ def tell_catalogue(
 
 
 def record_of(
-    catalogue: Catalogue, pauses: Mapping[str, Pause], release: str, now: datetime, *, has_timers: bool = True
+    catalogue: Catalogue,
+    pauses: Mapping[str, Pause],
+    release: str,
+    now: datetime,
+    *,
+    units: Mapping[str, Unit] = {},
+    has_timers: bool = True,
 ) -> CatalogueRecord:
     agent = catalogue.agent
     return CatalogueRecord(
@@ -56,7 +63,11 @@ def record_of(
         release=fitting(release, MAX_NAME),
         is_asking=agent.asking,
         tasks={
-            name: replace(definition_of(task), timing=timing_of(task, agent.environment, now) if has_timers else None)
+            name: replace(
+                definition_of(task),
+                timing=timing_of(task, agent.environment, now) if has_timers else None,
+                unit=units.get(name),
+            )
             for name, task in catalogue.tasks.items()
         },
         pauses={

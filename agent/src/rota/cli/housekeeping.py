@@ -187,7 +187,8 @@ def ship_records(options: argparse.Namespace) -> None:
     with holding(spool.folder / "sent", "rota ship"):
         try:
             pauses, release = Pauses(places.pauses).all(), release_at(places.current)
-            tell_catalogue(spool, catalogue, pauses, release, now, has_timers=not places.is_embedded)
+            confined = units.told_units(catalogue, places.units)
+            tell_catalogue(spool, catalogue, pauses, release, now, units=confined, has_timers=not places.is_embedded)
             sent = ship(spool, diary, pause=spool.folder / "sent" / "pause", now=now, tell=progress.tell)
         finally:
             progress.end()

@@ -30,6 +30,9 @@ MAX_MESSAGE = 64 * 1024
 MAX_TASKS = 1_000
 MAX_WINDOWS = 1_000
 """How many windows of time a task's schedule may be told with: a calendar's file has one for each event."""
+MAX_HASH = 128
+MAX_HARDENING = 500
+"""How many lines may tell how a unit is hardened: one for each path that a task reads, and some sixty more."""
 MAX_FIELD = 16 * 1024
 """Of one field of a task's definition, in bytes of UTF-8."""
 MAX_SECONDS = 1e10
@@ -196,11 +199,23 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """How the unit of a task confines it: lines such as `ProtectSystem=strict`, as systemd reads them.
+
+    `hash` is what the records of its runs call `unit_hash`; `rota check` allows at most this `exposure`, from 0 to 10.
+    """
+
+    hash: str
+    exposure: float
+    hardening: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
     """What a task of a host is. `words` say when it runs, `fields` what else is not as Rota has it, as people read it.
 
     `is_asked` says that a run of it may be asked for in the diary, `has_dry_run` that it can show what it would do.
-    `timing` is None of a host whose release does not tell it, and of one without timers.
+    `timing` and `unit` are None of a host whose release does not tell them, and of one without units.
     """
 
     description: str
@@ -211,6 +226,7 @@ class Definition:
     parameters: tuple[Declared, ...]
     fields: Mapping[str, str]
     timing: Timing | None = None
+    unit: Unit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -439,6 +455,7 @@ def _definition(keys: "_Keys") -> Definition:
         parameters=tuple(_declared(each) for each in keys.objects("parameters", most=MAX_PARAMETERS)),
         fields=keys.fields("fields"),
         timing=_timing(keys.within("timing", keys.value("timing"))) if keys.mapping.get("timing") else None,
+        unit=_unit(keys.within("unit", keys.value("unit"))) if keys.mapping.get("unit") else None,
     )
 
 
@@ -453,6 +470,14 @@ def _timing(keys: "_Keys") -> Timing:
         spread=keys.seconds("spread"),
         lock_wait=keys.seconds("lock_wait"),
         objective=_wanted(keys.within("objective", keys.value("objective"))) if keys.value("objective") else None,
+    )
+
+
+def _unit(keys: "_Keys") -> Unit:
+    return Unit(
+        hash=keys.name("hash", most=MAX_HASH),
+        exposure=float(keys.number("exposure")),
+        hardening=keys.texts("hardening", most=MAX_HARDENING),
     )
 
 

@@ -7,15 +7,28 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import BooleanField, Exists, ExpressionWrapper, OuterRef, Q, QuerySet
 
 from rota.core.definition import parameter_of
 from rota.core.parameter import Parameter
 from rota.core.record import CatalogueRecord, Declared, as_mapping
-from rota.diary.models import Catalogue, Host, Quarantine, TaskDefinition, TaskPause
+from rota.diary.models import Catalogue, Host, Quarantine, Run, TaskDefinition, TaskPause, TaskUnit
 from rota.diary.standings import keep_timings, pauses_on
 
 SHOWN_CHANGES = 20
+FOREMOST = (
+    "User",
+    "DynamicUser",
+    "PrivateNetwork",
+    "IPAddressAllow",
+    "IPAddressDeny",
+    "CapabilityBoundingSet",
+    "NoNewPrivileges",
+    "ProtectSystem",
+    "ProtectHome",
+    "ReadWritePaths",
+    "MemoryMax",
+)
 
 
 def save_catalogue(host: Host, record: CatalogueRecord, *, now: datetime) -> None:
@@ -29,8 +42,8 @@ def save_catalogue(host: Host, record: CatalogueRecord, *, now: datetime) -> Non
     Quarantine.objects.filter(host=host, record_id=str(record.id)).delete()
     said = as_mapping(record)
     for definition in said["tasks"].values():  # type: ignore[attr-defined]  # as its record makes it
-        # What it adds to the fields changes as months go by, and is no change of the task.
-        del definition["timing"]
+        # What it adds to the fields changes as months go by, and is no change of the task; nor is what a unit has.
+        del definition["timing"], definition["unit"]
     digest = digest_of({"tasks": said["tasks"], "is_asking": record.is_asking})
     current = catalogue_of(host)
     if current and record.at < min(current.last, now):
@@ -48,6 +61,7 @@ def save_catalogue(host: Host, record: CatalogueRecord, *, now: datetime) -> Non
             last=record.at,
         )
         save_definitions(host, record, said["tasks"])  # type: ignore[arg-type]  # as its record makes it
+    save_units(host, record)
     paused = pauses_on(host)
     TaskPause.objects.filter(host=host).delete()
     TaskPause.objects.bulk_create(
@@ -73,6 +87,19 @@ def save_definitions(host: Host, record: CatalogueRecord, said: Mapping[str, obj
         )
         for task, definition in said.items()
         if in_force.get(task) != digests[task]
+    )
+
+
+def save_units(host: Host, record: CatalogueRecord) -> None:
+    """Keep how units confine tasks: one of a hash that is known says nothing new."""
+    units = ((task, definition.unit) for task, definition in record.tasks.items())
+    TaskUnit.objects.bulk_create(
+        (
+            TaskUnit(host=host, task=task, hash=unit.hash, exposure=unit.exposure, hardening=list(unit.hardening))
+            for task, unit in units
+            if unit
+        ),
+        ignore_conflicts=True,
     )
 
 
@@ -128,10 +155,39 @@ def task_on(host: Host, task: str) -> TaskOnHost | None:
     return TaskOnHost(row) if row else None
 
 
-def task_at(host: Host, task: str, moment: datetime) -> TaskOnHost | None:
-    """The task as its host defined it then, as far as it had told that."""
-    row = TaskDefinition.objects.filter(host=host, task=task, since__lte=moment).order_by("-since").first()
-    return TaskOnHost(row) if row and (row.until is None or row.until > moment) else None
+def task_at(host: Host, task: str, moment: datetime) -> tuple[bool, TaskOnHost | None]:
+    """Whether the host has ever told of the task; and how it defined it then, as far as it had told that."""
+    had_begun = ExpressionWrapper(Q(since__lte=moment), output_field=BooleanField())
+    row = TaskDefinition.objects.filter(host=host, task=task).order_by(had_begun.desc(), "-since").first()
+    was_in_force = row and row.since <= moment and (row.until is None or row.until > moment)
+    return row is not None, TaskOnHost(row) if row and was_in_force else None
+
+
+@dataclass(frozen=True, slots=True)
+class Hardening:
+    """How a unit confines its task: the values of each directive, first of those that are asked for most."""
+
+    exposure: float
+    foremost: list[tuple[str, list[str]]]
+    rest: list[tuple[str, list[str]]]
+
+
+def hardening_of(run: Run) -> Hardening | None:
+    """How the unit of this run confined it; None where its host has not told that."""
+    if not run.unit_hash:
+        return None
+    found = TaskUnit.objects.filter(host=run.host_id, task=run.task, hash=run.unit_hash).first()
+    if found is None:
+        return None
+    values: dict[str, list[str]] = {}
+    for line in found.hardening:
+        name, _, value = line.partition("=")
+        values.setdefault(name, []).append(value)
+    return Hardening(
+        found.exposure,
+        [(name, values[name]) for name in FOREMOST if name in values],
+        [(name, said) for name, said in values.items() if name not in FOREMOST],
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -544,6 +544,22 @@ class TaskDefinition(models.Model):
         return f"{self.task} on {self.host}"
 
 
+class TaskUnit(models.Model):
+    """How the unit of a task with this hash confined it: lines as systemd reads them."""
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="units", db_index=False)
+    task = models.CharField(max_length=64)
+    hash = models.CharField(max_length=128)
+    exposure = models.FloatField()
+    hardening = models.JSONField()
+
+    class Meta:
+        constraints: ClassVar = [models.UniqueConstraint(fields=["host", "task", "hash"], name="unit_of_task")]
+
+    def __str__(self) -> str:
+        return f"the unit {self.hash} of {self.task} on {self.host}"
+
+
 class TaskPause(models.Model):
     """A pause in force on a host, as its newest catalogue tells it."""
 

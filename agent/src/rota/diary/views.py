@@ -11,12 +11,12 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from rota.diary.catalogues import task_at
+from rota.diary.catalogues import hardening_of, task_at
 from rota.diary.deploying import fared, since_good
 from rota.diary.filters import host_number
 from rota.diary.lateness import due_next, is_silent, troubles
 from rota.diary.listing import listed
-from rota.diary.models import Assessment, Deploy, Host, Outbound, Output, Quarantine, Run, Status, TaskDefinition, Token
+from rota.diary.models import Assessment, Deploy, Host, Outbound, Output, Quarantine, Run, Status, Token
 from rota.diary.output import Rendered
 from rota.diary.output import render as render_output
 from rota.diary.pages.asking import again
@@ -76,6 +76,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 def run(request: HttpRequest, identifier: UUID) -> HttpResponse:
     """One run: its record, items, counts and output, and what was said of it."""
     found = get_object_or_404(Run.objects.select_related("host"), pk=identifier)
+    has_task, definition = task_at(found.host, found.task, found.started)
     items = list(found.items.order_by("position")[: SHOWN_ITEMS + 1])
     return render(
         request,
@@ -84,8 +85,9 @@ def run(request: HttpRequest, identifier: UUID) -> HttpResponse:
             "run": found,
             "following": following(found, timezone.now()),
             "again": again(request, found, timezone.now()),
-            "has_task": TaskDefinition.objects.filter(host=found.host_id, task=found.task).exists(),
-            "definition": task_at(found.host, found.task, found.started),
+            "has_task": has_task,
+            "definition": definition,
+            "hardening": hardening_of(found),
             "since_good": since_good(found),
             "older": neighbour(found, older=True),
             "newer": neighbour(found, older=False),

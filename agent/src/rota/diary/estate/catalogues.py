@@ -2,13 +2,29 @@
 
 from datetime import datetime, timedelta
 
-from rota.core.record import CatalogueRecord, Declared, Definition, Timing, Wanted
+from rota.core.record import CatalogueRecord, Declared, Definition, Timing, Unit, Wanted
 from rota.core.status import Environment
 from rota.core.wording import in_words, span
-from rota.diary.estate.runs import identifier, release_at
+from rota.diary.estate.runs import identifier, release_at, unit_hash
 from rota.diary.estate.tasks import TASKS, MadeTask
 
 MONTH = timedelta(days=30).total_seconds()
+HARDENING = (
+    "DynamicUser=yes",
+    "UMask=0077",
+    "TasksMax=128",
+    "MemoryMax=512M",
+    "PrivateNetwork=yes",
+    "IPAddressDeny=any",
+    "CapabilityBoundingSet=",
+    "NoNewPrivileges=yes",
+    "PrivateDevices=yes",
+    "PrivateTmp=yes",
+    "ProtectHome=yes",
+    "ProtectSystem=strict",
+    "SystemCallFilter=@system-service",
+    "SystemCallFilter=~@privileged @resources",
+)
 
 
 def catalogue_record(host: str, *, now: datetime) -> CatalogueRecord:
@@ -21,12 +37,12 @@ def catalogue_record(host: str, *, now: datetime) -> CatalogueRecord:
         at=morning,
         release=release_at(morning),
         is_asking=host != "backup",
-        tasks={task.name: definition(task) for task in TASKS if host in task.hosts},
+        tasks={task.name: definition(task, now) for task in TASKS if host in task.hosts},
         pauses={},
     )
 
 
-def definition(task: MadeTask) -> Definition:
+def definition(task: MadeTask, now: datetime) -> Definition:
     every = span(timedelta(minutes=task.every))
     return Definition(
         description=task.name.replace("_", " ").capitalize(),
@@ -37,6 +53,7 @@ def definition(task: MadeTask) -> Definition:
         parameters=tuple(map(declared, task.parameters or {})),
         fields={"schedule": task.schedule, "zone": "UTC", "catch_up": "latest", "timeout": every},
         timing=timing(task),
+        unit=Unit(hash=unit_hash(task, now), exposure=1.5, hardening=HARDENING),
     )
 
 

@@ -46,6 +46,11 @@ def identifier(moment: datetime, *names: object) -> UUID:
     return UUID(int=milliseconds << 80 | 7 << 76 | (tail >> 64 & 0xFFF) << 64 | 2 << 62 | tail & (1 << 62) - 1)
 
 
+def unit_hash(task: MadeTask, moment: datetime) -> str:
+    """What the task's unit was called: each month brings another."""
+    return blake2b(f"{task.name}{moment:%Y%m}".encode(), digest_size=32).hexdigest()
+
+
 def release_at(moment: datetime) -> str:
     """The release that was in use at this moment: each deploy brings one, every third day at ten."""
     number = int((moment.timestamp() - 36_000) // DEPLOY_EVERY.total_seconds())
@@ -97,7 +102,7 @@ def run_record(
         "boot_id": f"{release_at(started)[:8]:0>32}",
         "invocation_id": f"{source.getrandbits(128):032x}",
         "release": release_at(started),
-        "unit_hash": blake2b(f"{task.name}{started:%Y%m}".encode(), digest_size=32).hexdigest(),
+        "unit_hash": unit_hash(task, started),
         "asked_by": ASKING[int(source.random() * len(ASKING))] if by_hand else "",
         "attended": by_hand and source.random() < 0.5,
         "dry_run": by_hand and source.random() < 0.3,
