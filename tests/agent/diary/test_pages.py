@@ -474,7 +474,7 @@ def test_a_page_costs_the_same_handful_of_queries_however_much_there_is(
         first = reverse("run", args=[Run.objects.order_by("started")[0].pk])
         counts = {}
         for address in (*PAGES, *searches, first):
-            with django_assert_max_num_queries(14) as queries:
+            with django_assert_max_num_queries(13) as queries:
                 text_of(client, address)
             counts[address] = len(queries)
         return counts

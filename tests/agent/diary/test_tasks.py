@@ -135,7 +135,7 @@ def test_a_tasks_pages_cost_the_same_however_many_tasks_and_changes_there_are(
         production.ship(catalogue(at=day(number), tasks=tasks))
     viewer = cast.viewer
     for address in ("/tasks/", TASK):
-        with django_assert_max_num_queries(12):
+        with django_assert_max_num_queries(11):
             text_of(viewer, address)
 
 

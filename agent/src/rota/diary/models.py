@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
+from rota.diary import packs
 from rota.diary.phrases import in_words
 
 
@@ -91,6 +92,9 @@ class Role(models.TextChoices):
 
 
 class People(BaseUserManager["Person"]):
+    def get_queryset(self) -> "models.QuerySet[Person]":
+        return super().get_queryset().annotate(**packs.of_people())
+
     def create_user(self, email: str, password: str | None, *, name: str, role: str = Role.VIEWER) -> "Person":
         """Return a new person; without a password nobody can log in as them."""
         person = self.model(email=email.strip().lower(), name=name, role=role)

@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from django.urls import URLPattern, URLResolver, include, path, reverse
 if TYPE_CHECKING:  # settings read this module, and models cannot be imported yet
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
+    from django.db.models.expressions import Combinable
 
 
 class PackConfig(AppConfig):
@@ -26,8 +27,12 @@ class PackConfig(AppConfig):
     entry = ""
 
     def is_for(self, person: "AbstractBaseUser | AnonymousUser") -> bool:
-        """Whether the navigation shows the pack to whoever reads."""
+        """Whether the navigation shows the pack to whoever reads; asked on every page, so without a query."""
         return True
+
+    def of_people(self) -> "Mapping[str, Combinable]":
+        """What is loaded with each person besides, by the name that it has there: so that `is_for` can know it."""
+        return {}
 
 
 @cache
@@ -65,6 +70,12 @@ def addresses() -> list[URLPattern | URLResolver]:
 def api_addresses() -> list[URLPattern | URLResolver]:
     """What each pack says to hosts and programs, below its name in the API."""
     return [path(f"api/v1/{pack}/", include(f"{package(pack)}.api_urls")) for pack in names() if has(pack, "api_urls")]
+
+
+def of_people() -> "dict[str, Combinable]":
+    """What all packs have loaded with each person."""
+    configs = (config for config in apps.get_app_configs() if isinstance(config, PackConfig))
+    return {name: value for config in configs for name, value in config.of_people().items()}
 
 
 def entries(person: "AbstractBaseUser | AnonymousUser") -> Iterator[dict[str, Any]]:

@@ -1,10 +1,14 @@
 """Who may do what with reports: one law over every address of the pack."""
 
+from typing import Any
+
 import pytest
 from django.test import Client as Browser
 from django.urls import get_resolver, reverse
 
 from rota.diary.models import Person, Role
+from rota.diary.packs import entries
+from rota.packs.reports.diary import editing
 from rota.packs.reports.diary.models import Client, History, Query, Script, Task
 from tests.agent.diary.conftest import TOKEN, Cast, Shipper, undone, visitor
 from tests.agent.reports.diary.rights import ADMINISTRATOR, CLIENT, EDITOR, HOST, RIGHTS
@@ -112,6 +116,27 @@ def test_the_navigation_leads_to_reports_for_who_may_edit_them(cast: Cast, edito
         return 'href="/reports/"' in browser.get("/hosts/").content.decode()
 
     assert [shows(each) for each in (cast.administrator, visitor(editor), cast.operator)] == [True, True, False]
+
+
+@pytest.mark.each_engine
+def test_the_navigation_follows_at_once_who_edits_what_and_asks_nothing_for_it(
+    cast: Cast, shelf: Task, django_assert_num_queries: Any
+) -> None:
+    person, browser = cast.people["viewer"], cast.viewer
+
+    def sees() -> tuple[bool, int]:
+        return 'href="/reports/"' in browser.get("/account/").content.decode(), browser.get("/reports/").status_code
+
+    assert sees() == (False, 403)
+    editing.set_editors(shelf.client, [person], by=cast.people["administrator"])
+    assert sees() == (True, 200)
+    editing.set_editors(shelf.client, [], by=cast.people["administrator"])
+    assert sees() == (False, 403)
+    Person.objects.filter(pk=person.pk).update(role="administrator")
+    assert sees() == (True, 200)
+    for each in Person.objects.filter(role__in=("viewer", "operator")):
+        with django_assert_num_queries(0):
+            list(entries(each))
 
 
 def test_each_address_is_somebodys() -> None:

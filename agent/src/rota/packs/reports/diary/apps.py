@@ -9,6 +9,7 @@ from rota.diary.packs import PackConfig
 if TYPE_CHECKING:  # models cannot be imported yet
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.contrib.auth.models import AnonymousUser
+    from django.db.models.expressions import Combinable
 
 
 class ReportsConfig(PackConfig):
@@ -24,6 +25,12 @@ class ReportsConfig(PackConfig):
         from rota.packs.reports.diary.said import PHRASES
 
         phrases.learn(PHRASES)
+
+    def of_people(self) -> "dict[str, Combinable]":
+        # Imported here because it needs the models.
+        from rota.packs.reports.diary.rights import is_editor
+
+        return {"is_editor": is_editor()}
 
     def is_for(self, person: "AbstractBaseUser | AnonymousUser") -> bool:
         # Imported here because it needs the models.

@@ -11,7 +11,7 @@ from functools import wraps
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 
@@ -19,13 +19,19 @@ from rota.diary.models import Person
 from rota.diary.rights import administrators_only, person_of
 from rota.packs.reports.diary.models import Client, Task
 
-__all__ = ["administrators_only", "clients_of", "client_for", "editors_only", "may_enter", "report_for"]
+__all__ = ["administrators_only", "clients_of", "client_for", "editors_only", "is_editor", "may_enter", "report_for"]
 
 View = Callable[..., HttpResponse]
 
 
 def may_enter(person: AbstractBaseUser | AnonymousUser) -> bool:
-    return isinstance(person, Person) and (person.may_administer or Client.objects.filter(editors=person).exists())
+    # As the person was loaded, which is once a request.
+    return isinstance(person, Person) and (person.may_administer or bool(getattr(person, "is_editor", False)))
+
+
+def is_editor() -> Exists:
+    """Whether a person, in a query for people, is an editor of any client."""
+    return Exists(Client.editors.through.objects.filter(person=OuterRef("pk")))
 
 
 def editors_only(view: View) -> View:
