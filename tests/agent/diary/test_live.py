@@ -1,14 +1,20 @@
 """A run under way is followed while somebody looks at it, by short answers, until its record has come."""
 
 from datetime import timedelta
+from html.parser import HTMLParser
+from random import Random
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rota.diary.following import KEPT, SHOWN_ITEMS, parse_seen
 from rota.diary.models import Host, Live, LivePart
+from rota.diary.output import render, render_lines, split_lines, without_unfinished
+from rota.diary.pages.live import MOST_LINES
 from tests.agent.diary.conftest import Cast, Shipper
 from tests.agent.diary.records import catalogue, run, running
 from tests.agent.diary.test_asking import ask, listen, look
@@ -140,6 +146,89 @@ def test_short_messages_share_a_row(cast: Cast, production: Shipper, identifier:
     assert events(cast.viewer, identifier, "40.0")[0]["output"].count('class="line"') == 10
 
 
+LOUD = (
+    "plain \x1b[1;31mred\n\x1b[4mstill\x1b[24m é \x1b[38;5;196m<b>\n\n\x1b[0;32mgreen\x1b]0;a title\x07\n\x1b[39mbold? "
+    "\x1b[2J\x1b]8;;http://evil.example\x1b\\link\x1b]8;;\x1b\\ \x1bPq\x1b\\\x1b(B \x1b[99999999999m\x1b[\x1b[35;1m\x1b"
+    "\nviolet\x1b[;m\n"
+)
+
+
+class Painted(HTMLParser):
+    """Each character that is shown, with its classes; numbers of lines, and where lines end, left out."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.characters: list[tuple[str, str]] = []
+        self.within: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.within.append(tag if tag == "a" else dict(attributes)["class"] or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.within.pop()
+
+    def handle_data(self, text: str) -> None:
+        if "a" not in self.within:
+            classes = " ".join(each for each in self.within if each not in ("line", "mark", ""))
+            self.characters += [(classes, each) for each in text if each != "\n"]
+
+
+def test_colours_go_on_from_message_to_message_wherever_these_are_cut(
+    cast: Cast, production: Shipper, identifier: str
+) -> None:
+    viewer, sizes = cast.viewer, Random(7)  # noqa: S311 - where to cut, and no secret
+    whole = Painted("".join(str(line.html) for line in render(LOUD).head)).characters
+    assert {classes for classes, _ in whole} > {"", "bold ansi-red", "bold underlined ansi-red", "ansi-green"}
+    for most in (3, 40):
+        LivePart.objects.all().delete()
+        Live.objects.all().delete()
+        shown = text_of(viewer, f"/runs/{identifier}/")
+        position, pieces, last = 0, [], "0.0"
+        while position < len(LOUD):
+            size = sizes.randint(1, most)
+            piece = LOUD[position : position + size]
+            listen(production, live=[output_of(identifier, position, piece)])
+            position += len(piece)
+            if not pieces:
+                shown = text_of(viewer, f"/runs/{identifier}/")
+                last = shown.split("live?after=")[1].split('"')[0]
+                pieces.append(shown.split('id="live-output"')[1].split(">", 1)[1].split("</pre>")[0])
+            found, last = events(viewer, identifier, last)
+            pieces.append(found.get("output", ""))
+        assert Painted("".join(pieces)).characters == whole, most
+
+
+@given(st.text("\x1b[]m;0123456789\\\x07P_^x\r \u202e", max_size=80), st.integers(0, 80))
+def test_whatever_is_cut_off_was_no_whole_sequence(text: str, at: int) -> None:
+    first = without_unfinished(text[:at])
+    assert text.startswith(first)
+    held = text[len(first) : at]
+    assert not held or held[0] == "\x1b"
+    if "\r" not in text:
+        _, look = render_lines(split_lines(first), first=1)
+        rest, end = render_lines(split_lines(text[len(first) :]), first=1, look=look)
+        assert end == render_lines(split_lines(text), first=1)[1]
+
+
+def test_what_begins_a_sequence_is_not_waited_for_without_end(cast: Cast, production: Shipper, identifier: str) -> None:
+    text_of(cast.viewer, f"/runs/{identifier}/")
+    listen(production, live=[output_of(identifier, 0, "\x1b]" + "x" * 20)])
+    assert events(cast.viewer, identifier)[0] == {}
+    listen(production, live=[output_of(identifier, 22, "x" * 300)])
+    assert "output" in events(cast.viewer, identifier)[0]
+
+
+def test_after_lines_that_were_left_out_colours_are_those_of_then(
+    cast: Cast, production: Shipper, identifier: str
+) -> None:
+    text_of(cast.viewer, f"/runs/{identifier}/")
+    listen(production, live=[output_of(identifier, 0, "\x1b[31m\n" + "x\n" * MOST_LINES)])
+    found, last = events(cast.viewer, identifier)
+    assert found["output"].count('<span class="ansi-red">x</span>') == MOST_LINES
+    assert last.endswith(".red")
+
+
 def test_a_host_tells_of_its_own_runs_alone(cast: Cast, production: Shipper, identifier: str) -> None:
     text_of(cast.viewer, f"/runs/{identifier}/")
     Live.objects.update(host=Host.objects.create(name="staging"))
@@ -171,10 +260,13 @@ def test_whatever_a_host_tells_it_gets_an_answer(cast: Cast, production: Shipper
     text_of(cast.viewer, f"/runs/{identifier}/")
 
 
-@pytest.mark.parametrize("text", ["", "x", "1", "1.x", "-1.0", "9" * 99 + ".0", "٣.٤", "1.2.3"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "1", "1.x", "-1.0", "9" * 99 + ".0", "٣.٤", "1.2.3", "1.2.red.bold", "1.2.<b>"]
+)
 def test_what_is_no_events_id_means_that_nothing_was_seen(text: str) -> None:
     assert str(parse_seen(text)) == "0.0"
-    assert str(parse_seen("12.3")) == "12.3"
+    for said in ("12.3", "12.3.red", "12.3.bold.dim.underlined.cyan"):
+        assert str(parse_seen(said)) == said
 
 
 def test_a_stranger_follows_nothing(cast: Cast, production: Shipper, identifier: str) -> None:

@@ -52,3 +52,8 @@ def test_the_middle_of_a_very_long_output_is_left_out_and_counted() -> None:
     assert rendered.tail[-1].number == lines
     assert rendered.tail[-1].html == f"line {lines}"
     assert rendered.head[-1].number + rendered.left_out + 1 == rendered.tail[0].number
+
+
+def test_the_end_of_a_very_long_output_is_in_the_colours_of_then() -> None:
+    rendered = render("\n" * SHOWN_LINES + "\x1b[31m\n" + "x\n" * SHOWN_LINES)
+    assert rendered.tail[-1].html == '<span class="ansi-red">x</span>'

@@ -11,6 +11,7 @@ from django.db import transaction
 from rota.core.identifier import parse_identifier
 from rota.core.record import MAX_COUNT_NAME, MAX_COUNTS, MAX_NAME, MAX_TEXT, fitting, storable
 from rota.diary.models import Host, Live, LivePart, Run, Status
+from rota.diary.output import PLAIN, Look, look_after, parse_look, split_lines, without_unfinished
 
 AGAIN = 1.0
 """Seconds after which a host tells what is new while somebody follows one of its runs."""
@@ -118,31 +119,40 @@ def forget(runs: Iterable[UUID]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """How much of a followed run somebody has seen: characters of its output, and the revision of its report."""
+    """How much of a followed run somebody has seen: characters of its output, and the revision of its report.
+
+    `look` is the one in which that output ended, for what comes next goes on in it.
+    """
 
     length: int = 0
     revision: int = 0
+    look: Look = PLAIN
 
     def __str__(self) -> str:
-        return f"{self.length}.{self.revision}"
+        return ".".join([str(self.length), str(self.revision), *self.look.words])
 
 
 def parse_seen(text: str) -> Seen:
     """What an event's id says; nothing seen where it is none."""
-    length, _, revision = text.partition(".")
-    is_one = text.isascii() and length.isdecimal() and revision.isdecimal() and len(text) < 40
-    return Seen(int(length), int(revision)) if is_one else Seen()
+    length, revision, *words = text.split(".") if "." in text else ("", "")
+    is_one = text.isascii() and length.isdecimal() and revision.isdecimal() and len(text) < 80
+    look = parse_look(words)
+    return Seen(int(length), int(revision), look) if is_one and look else Seen()
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What is new since somebody looked: text from this line on, and the state of the report where that has changed."""
+    """What is new since somebody looked: text from this line on, and the state of the report where that has changed.
+
+    What begins a control sequence at its end is left for the next time.
+    """
 
     text: str
     first_line: int
     is_cut: bool
     live: Live
     is_report_new: bool
+    look: Look
     seen: Seen
 
 
@@ -154,12 +164,16 @@ def news_of(run: UUID, seen: Seen) -> News | None:
     parts = list(LivePart.objects.filter(run=run, start__gt=seen.length - PART - MOST_NEWS).order_by("start"))
     parts = [part for part in parts if part.start + len(part.text) > seen.length]
     text, line = "".join(part.text for part in parts), parts[0].line if parts else live.lines + 1
-    known = max(seen.length - parts[0].start, 0) if parts else 0
+    begin = parts[0].start if parts else seen.length
+    known = max(seen.length - begin, 0)
+    new, is_cut = without_unfinished(text[known:]), begin > seen.length
+    look = PLAIN if is_cut else seen.look
     return News(
-        text=text[known:],
+        text=new,
         first_line=line + text[:known].count("\n"),
-        is_cut=bool(parts) and parts[0].start > seen.length,
+        is_cut=is_cut,
         live=live,
         is_report_new=live.revision > seen.revision,
-        seen=Seen(parts[-1].start + len(parts[-1].text) if parts else seen.length, live.revision),
+        look=look,
+        seen=Seen(begin + known + len(new), live.revision, look_after(split_lines(new), look)),
     )

@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.utils.html import format_html, format_html_join
@@ -13,6 +12,9 @@ from rota.core.plain import ESCAPE
 SHOWN_LINES = 4_000
 """More lines than this are shown as their first and last halves; the whole is offered as text."""
 COLOURS = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
+HELD = 256
+UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\n]*\x1b?)?\Z")
+"""A control sequence of which more may come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,23 @@ class Look:
     colour: str = ""
 
     @property
+    def words(self) -> list[str]:
+        said = {"bold": self.bold, "dim": self.dim, "underlined": self.underlined, self.colour: bool(self.colour)}
+        return [word for word, is_so in said.items() if is_so]
+
+    @property
     def classes(self) -> str:
-        words = [word for word, on in (("bold", self.bold), ("dim", self.dim), ("underlined", self.underlined)) if on]
-        return " ".join([*words, f"ansi-{self.colour}"] if self.colour else words)
+        return " ".join(f"ansi-{word}" if word in COLOURS else word for word in self.words)
+
+
+PLAIN = Look()
+
+
+def parse_look(words: list[str]) -> Look | None:
+    """The look that has these words; None where there is none."""
+    colour = next((word for word in words if word in COLOURS), "")
+    look = Look("bold" in words, "dim" in words, "underlined" in words, colour)
+    return look if look.words == words else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +63,18 @@ def render(text: str) -> Rendered:
     """Return the output's lines as HTML, numbered from 1."""
     lines = split_lines(text)
     if len(lines) <= SHOWN_LINES:
-        return Rendered(list(render_lines(lines, first=1)), [], 0)
+        return Rendered(render_lines(lines, first=1)[0], [], 0)
     half = SHOWN_LINES // 2
     tail_from = len(lines) - half
-    return Rendered(
-        list(render_lines(lines[:half], first=1)),
-        list(render_lines(lines[tail_from:], first=tail_from + 1)),
-        tail_from - half,
-    )
+    head, look = render_lines(lines[:half], first=1)
+    look = look_after(lines[half:tail_from], look)
+    return Rendered(head, render_lines(lines[tail_from:], first=tail_from + 1, look=look)[0], tail_from - half)
+
+
+def without_unfinished(text: str) -> str:
+    """The text up to a control sequence at its end of which more may come; one that is very long is none."""
+    held = UNFINISHED.search(text, max(0, len(text) - HELD))
+    return text[: held.start()] if held else text
 
 
 def split_lines(text: str) -> list[str]:
@@ -70,11 +90,25 @@ def overwritten(line: str) -> str:
     return line.rpartition("\r")[2]
 
 
-def render_lines(lines: list[str], *, first: int) -> Iterator[Line]:
-    look = Look()
+def render_lines(lines: list[str], *, first: int, look: Look = PLAIN) -> tuple[list[Line], Look]:
+    """The lines as HTML, numbered from `first`, that go on in this look; and the look in which they end."""
+    shown = []
     for number, line in enumerate(lines, first):
         html, look = render_line(line, look)
-        yield Line(number, html)
+        shown.append(Line(number, html))
+    return shown, look
+
+
+def look_after(lines: list[str], look: Look) -> Look:
+    """The look in which these lines end that begin in this one."""
+    for line in lines:
+        for escape in ESCAPE.finditer(line):
+            look = look_by(escape, look)
+    return look
+
+
+def look_by(escape: re.Match[str], look: Look) -> Look:
+    return changed(look, escape[1]) if escape[2] == "m" else look
 
 
 def render_line(line: str, look: Look) -> tuple[SafeString, Look]:
@@ -83,8 +117,7 @@ def render_line(line: str, look: Look) -> tuple[SafeString, Look]:
     for escape in ESCAPE.finditer(line):
         pieces.append((look.classes, render_text(line[position : escape.start()])))
         position = escape.end()
-        if escape[2] == "m":
-            look = changed(look, escape[1])
+        look = look_by(escape, look)
     pieces.append((look.classes, render_text(line[position:])))
     shown = [piece for piece in pieces if piece[1]]
     if all(not classes for classes, _ in shown):

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 from rota.diary.asking import attend_to
 from rota.diary.following import News, Seen, news_of, parse_seen, watch
 from rota.diary.models import HostRequest, Run, Status
-from rota.diary.output import render_lines, split_lines
+from rota.diary.output import look_after, render_lines, split_lines
 from rota.diary.pages.asking import standing
 
 RETRY = 2000
@@ -66,13 +66,12 @@ def told(news: News) -> Iterator[str]:
 
 
 def shown(news: News) -> dict[str, object]:
-    """The new lines as a page shows them; of very many the last."""
+    """The new lines as a page shows them, in the colours in which the last ones ended; of very many the last."""
     lines = split_lines(news.text)
     left_out = max(0, len(lines) - MOST_LINES)
-    return {
-        "lines": list(render_lines(lines[left_out:], first=news.first_line + left_out)),
-        "is_cut": news.is_cut or left_out > 0,
-    }
+    look = look_after(lines[:left_out], news.look)
+    rendered, _ = render_lines(lines[left_out:], first=news.first_line + left_out, look=look)
+    return {"lines": rendered, "is_cut": news.is_cut or left_out > 0}
 
 
 def event(name: str, content: str, seen: Seen | None = None) -> str:
