@@ -22,7 +22,7 @@ from rota.diary import tokens
 from rota.diary.models import Person, PersonToken, Run
 from rota.diary.wsgi import application
 from tests.agent.diary.conftest import TOKEN, Cast, Shipper, visitor
-from tests.agent.diary.records import catalogue, caught, definition, deploy, failed, run, timing
+from tests.agent.diary.records import catalogue, caught, definition, deploy, failed, identifier, run, running, timing
 
 EXAMPLES = 20
 LISTS = ("/api/v1/runs", "/api/v1/hosts", "/api/v1/deploys", "/api/v1/tasks", "/api/v1/outbox")
@@ -206,6 +206,31 @@ def test_failures_are_a_feed(cast: Cast, production: Shipper, token: str) -> Non
     ):
         assert bearing(token).get(f"/failures.atom?{query}").content.decode().count("<entry>") == entries, query
     assert bearing(token).get("/failures.atom?text=%22open").status_code == 400
+
+
+@pytest.mark.each_engine
+def test_who_has_the_feed_already_is_told_so_until_it_says_something_else(
+    cast: Cast, production: Shipper, token: str
+) -> None:
+    def ask(known: str, address: str = "/failures.atom", **more: str) -> tuple[int, str, bool]:
+        response = bearing(token).get(address, HTTP_IF_NONE_MATCH=known, **more)
+        return response.status_code, response.headers["ETag"], bool(response.content)
+
+    tags = [ask('"x"')[1]]
+    late = {"started": "2025-02-01T02:30:00Z", "ended": "2025-02-01T02:31:00Z"}
+    for shipped in (failed(), failed(**late), running(task="other", id=(under_way := identifier()))):
+        production.ship(shipped)
+        status, tag, has_content = ask(tags[-1])
+        assert (status, has_content) == ((304, False) if shipped["status"] == "running" else (200, True))
+        assert ask(tag) == (304, tag, False)
+        assert ask(f"W/{tag}") == (304, tag, False), "nginx compressed it"
+        tags.append(tag)
+    production.ship(failed(task="other", id=under_way, reason="exit 4"))
+    others = [ask(tags[-1]), ask(tags[-1], "/failures.atom?task=other"), ask(tags[-1], HTTP_ACCEPT_LANGUAGE="de")]
+    assert [each[0] for each in others] == [200] * 3
+    assert len({*tags, *(each[1] for each in others)}) == 6
+    Run.objects.filter(pk=under_way).delete()
+    assert ask(tags[-1])[0] == 304, "it says what it said before"
 
 
 @contextmanager

@@ -106,6 +106,33 @@ def test_a_calendar_has_the_coming_slots(cast: Cast, production: Shipper) -> Non
     assert str(first["SUMMARY"]) == "slow_one · production"
 
 
+def test_who_has_the_calendar_already_is_told_so_until_a_slot_is_another(
+    cast: Cast, production: Shipper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    estate(production)
+    client, address = visitor(), "/slots.ics?task=slow_one"
+    client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {tokens.make(cast.people['viewer'], 'my calendar')}"
+    first = client.get(address)
+    tag = first.headers["ETag"]
+
+    def ask() -> int:
+        response = client.get(address, HTTP_IF_NONE_MATCH=tag)
+        assert response.headers["ETag"] == tag or response.status_code == 200
+        return int(response.status_code)
+
+    later = timezone.now() + timedelta(seconds=1)
+    monkeypatch.setattr(timezone, "now", lambda: later)
+    assert ask() == 304
+    assert client.get("/slots.ics").headers["ETag"] != tag
+    row = TaskStanding.objects.get(task="slow_one")
+    for change in ({"coming": row.coming[1:]}, {"median": 4711.0}):
+        TaskStanding.objects.filter(pk=row.pk).update(**change)
+        assert ask() == 200
+        tag = client.get(address).headers["ETag"]
+    later = timezone.now() + timedelta(days=8)
+    assert ask() == 200, "some of them have passed"
+
+
 @pytest.mark.parametrize("text", ["a, b; c \\n\\ d", "ä" * 200, "two\nlines", "𝄞" * 60, "x" * 67, "x" * 68, ""])
 def test_any_text_is_read_from_a_calendar_as_it_was_written(text: str) -> None:
     hour = timedelta(hours=1)
