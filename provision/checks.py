@@ -22,9 +22,10 @@ LOCKS: dict[str, list[str]] = {
     "agent-postgres": ["agent/pyproject.toml", "--extra", "postgres"],
     "agent-reports": ["agent/pyproject.toml", "--extra", "reports"],
     "agent-calendars": ["agent/pyproject.toml", "--extra", "calendars"],
+    "report-scripts": ["--group", "pyproject.toml:report-scripts"],
 }
 # Made in this order: what the development lock pins, the others pin to the same version.
-LOCK_ORDER = ("dev", "control", "bench", *(name for name in LOCKS if name.startswith("agent")))
+LOCK_ORDER = ("dev", "control", "bench", *(name for name in LOCKS if name.startswith(("agent", "report"))))
 # Rota's peers live in an environment of their own, and want other versions than we do.
 UNCONSTRAINED = ("dev", "bench")
 

@@ -18,7 +18,7 @@ from provision import estate, release
 from provision.ansible import ROOT, run_playbook
 from provision.errors import OperatorError
 from provision.inventory import Inventory
-from provision.preview import preview
+from provision.preview import library_changes, preview
 from provision.release import Platform, Source
 
 LOCKED_EXIT = 75
@@ -53,13 +53,20 @@ class Report:
     unconfirmed: bool
     platform: Platform
     extras: tuple[str, ...]
+    scripts: str
+    """The lock of what report scripts may import on this host, or ""."""
     diary: bool
     serving: str | None
-    installed: Mapping[str, tuple[str, ...]]
+    installed: Mapping[str, tuple[tuple[str, ...], str]]
+    """The extras and the lock that each release was made with."""
 
     def has(self, wanted: str) -> bool:
         """Whether the release is installed with all that this host needs."""
-        return self.installed.get(wanted) == self.extras
+        return self.installed.get(wanted) == (self.extras, self.scripts)
+
+    def lock_of(self, installed: str | None) -> str:
+        """The lock of what report scripts import under a release of this host, or ""."""
+        return self.installed[installed][1] if installed and installed in self.installed else ""
 
     def runs(self, wanted: str) -> bool:
         """Whether the release is in use and nothing of a deploy is left to be done."""
@@ -75,9 +82,10 @@ def parse_report(host: str, answer: Mapping[str, Any]) -> Report:
         unconfirmed=answer["armed"] is not None,
         platform=Platform(answer["python"], answer["machine"]),
         extras=tuple(answer["extras"]),
+        scripts=answer.get("script_requirements", ""),  # a host that was provisioned before does not say
         diary=answer["diary"],
         serving=answer["serving"],
-        installed={one["id"]: tuple(one["extras"]) for one in answer["releases"]},
+        installed={one["id"]: (tuple(one["extras"]), one.get("script_requirements", "")) for one in answer["releases"]},
     )
 
 
@@ -102,13 +110,14 @@ def preview_deploy(
     source = wanted_source(environment, ref, dirty=dirty)
     reports = answers_of(inventory, environment)
     if not is_done(environment, source, reports):
-        show_preview(reports, {report.host: source.id for report in reports}, diff=diff)
+        show_preview(reports, {report.host: (source.id, report.scripts) for report in reports}, diff=diff)
 
 
 def preview_rollback(inventory: Inventory, environment: str, to: str | None = None, *, diff: bool = False) -> None:
     """Say where a rollback would go back to, and change nothing. Raises UnknownRelease, HostNotReady."""
     reports = answers_of(inventory, environment)
-    show_preview(reports, {report.host: target_of(report, to) for report in reports}, diff=diff)
+    targets = {report.host: target_of(report, to) for report in reports}
+    show_preview(reports, {one.host: (targets[one.host], one.lock_of(targets[one.host])) for one in reports}, diff=diff)
 
 
 def install_working_tree(inventory: Inventory) -> int:
@@ -149,9 +158,15 @@ def answers_of(inventory: Inventory, environment: str) -> list[Report]:
     return ask(estate.ssh_config_of(inventory), inventory.hosts(environment))
 
 
-def show_preview(reports: Sequence[Report], wanted: Mapping[str, str], *, diff: bool) -> None:
-    for line in preview(ROOT, {report.host: report.current for report in reports}, wanted, diff=diff):
+def show_preview(reports: Sequence[Report], wanted: Mapping[str, tuple[str, str]], *, diff: bool) -> None:
+    """`wanted` is by host the release that is to come, and its lock of what scripts import."""
+    current = {report.host: report.current for report in reports}
+    for line in preview(ROOT, current, {host: each[0] for host, each in wanted.items()}, diff=diff):
         print(line, flush=True)
+    steps = {((one.current, one.lock_of(one.current)), wanted[one.host], one.platform) for one in reports}
+    for old, new, platform in sorted(steps, key=str):
+        for line in library_changes(ROOT, old, new, platform):
+            print(line, flush=True)
 
 
 # -- one deploy -------------------------------------------------------------------------------------------------
@@ -204,14 +219,18 @@ def shared(token: str, who: str, reports: Sequence[Report]) -> dict[str, Any]:
 
 def build(source: Source, reports: Sequence[Report], who: str) -> dict[str, Path]:
     """The bundle for each host; hosts of one kind share one."""
-    kinds = {(report.extras, report.platform): report.host for report in reports}
-    for extras, platform in kinds:
-        print(f"Building {source.id} for {platform}{' with ' if extras else ''}{', '.join(extras)}", flush=True)
-    made = {
-        kind: release.bundle(ROOT, source, *kind, cache=ROOT / ".cache", now=datetime.now(UTC), who=who)
-        for kind in kinds
-    }
-    return {report.host: made[report.extras, report.platform] for report in reports}
+    made: dict[tuple[tuple[str, ...], str, Platform], Path] = {}
+    for extras, scripts, platform in dict.fromkeys((one.extras, one.scripts, one.platform) for one in reports):
+        parts = ", ".join((*extras, *([scripts] if scripts else [])))
+        print(f"Building {source.id} for {platform}{' with ' if parts else ''}{parts}", flush=True)
+        made[extras, scripts, platform] = release.bundle(
+            *(ROOT, source, extras, platform),
+            cache=ROOT / ".cache",
+            now=datetime.now(UTC),
+            who=who,
+            scripts=scripts,
+        )
+    return {one.host: made[one.extras, one.scripts, one.platform] for one in reports}
 
 
 def target_of(report: Report, to: str | None) -> str:

@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from provision.release import git
+from provision.release import BadLock, Platform, git, pins_of
 
 SHOWN_COMMITS = 20
 HOST_PARTS = ("agent", "requirements")
@@ -38,6 +38,37 @@ def changes(repository: Path, old: str, new: str, *, diff: bool) -> Iterator[str
         yield from listed("Commits that go out", commits(repository, digits(new), digits(old)))
     if diff and all(has(repository, digits(release), "tree") for release in (old, new)):
         yield git(repository, "diff", "--stat=100", digits(old), digits(new), "--", *HOST_PARTS) or "No file differs."
+
+
+def library_changes(
+    repository: Path, old: tuple[str | None, str], new: tuple[str, str], platform: Platform
+) -> Iterator[str]:
+    """Lines that tell which packages come, go and change for report scripts between two releases with their locks.
+
+    Nothing where no package does, or where the release before is no commit of this clone. Raises BadLock.
+    """
+    if old[0] and not has(repository, digits(old[0]), "tree"):
+        return
+    before, after = versions(repository, *old, platform), versions(repository, *new, platform)
+    lines = [
+        f"  {name} {before.get(name, '(new)')} → {after.get(name, '(gone)')}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+    if lines:
+        yield f"What scripts may import ({new[1] or 'nothing'}):"
+        yield from lines
+
+
+def versions(repository: Path, release: str | None, lock: str, platform: Platform) -> dict[str, str]:
+    """The version of each package in the lock of a release."""
+    if not release or not lock:
+        return {}
+    try:
+        text = git(repository, "show", f"{digits(release)}:{lock}")
+    except subprocess.CalledProcessError:
+        raise BadLock(f"{release} has no {lock}") from None
+    return {pin.name: pin.version for pin in pins_of(text, platform)}
 
 
 def listed(what: str, found: list[str]) -> Iterator[str]:

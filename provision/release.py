@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from provision import editor
@@ -26,6 +26,8 @@ from provision.errors import OperatorError
 # Part of every cache key: a change of what a bundle holds makes old bundles unknown.
 FORMAT = 1
 KEPT_BUNDLES = 10
+SCRIPT_LOCK = re.compile(r"requirements/[\w.-]+\.txt", re.ASCII)
+"""What a host may name as the lock of the packages that report scripts import."""
 # The oldest C library among the supported systems is Debian 12's, 2.36; wheels for any older one run there too.
 GLIBC_MINORS = range(5, 37)
 
@@ -63,7 +65,7 @@ class DownloadFailed(OperatorError):
 
 
 class BadLock(OperatorError):
-    """The locks of the agent cannot be used"""
+    """A lock cannot be used"""
 
 
 @dataclass(frozen=True)
@@ -192,17 +194,28 @@ def lock_names(extras: Sequence[str]) -> tuple[str, ...]:
 
 
 def pins_of(lock: str, platform: Platform) -> tuple[Pin, ...]:
-    """The requirements of one lock file that apply on a platform."""
+    """The requirements of one lock file that apply on a platform. Raises BadLock for what pins no version."""
     found = []
     for entry in re.sub(r"\\\n", " ", lock).splitlines():
         words = entry.split(" #")[0].split("--hash=")
         if words[0].strip() and not entry.startswith("#"):
-            requirement = Requirement(words[0].strip())
+            requirement, version = pinned(words[0].strip())
             if requirement.marker is None or requirement.marker.evaluate(markers(platform)):
-                version = str(requirement.specifier).removeprefix("==")
                 hashes = tuple(word.strip() for word in words[1:])
                 found.append(Pin(canonicalize_name(requirement.name), version, hashes))
     return tuple(found)
+
+
+def pinned(text: str) -> tuple[Requirement, str]:
+    """A requirement and the one version that it admits. Raises BadLock."""
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        raise BadLock(f"{text!r} is not NAME==VERSION with its hashes") from None
+    exactly = re.fullmatch(r"==([^*,]+)", str(requirement.specifier))
+    if exactly is None:
+        raise BadLock(f"{text!r} pins no version")
+    return requirement, exactly[1]
 
 
 def markers(platform: Platform) -> dict[str, str]:
@@ -224,19 +237,29 @@ def locked(requirements: Path, extras: Sequence[str], platform: Platform) -> tup
     """Everything these extras need, by name. Raises BadLock when a lock is missing or two of them disagree."""
     pins: dict[str, Pin] = {}
     for name in lock_names(extras):
-        path = requirements / name
-        if not path.exists():
-            raise BadLock(f"the commit has no requirements/{name}; there are: {', '.join(locks(requirements))}")
-        for pin in pins_of(path.read_text(), platform):
+        for pin in hashed(requirements / name, platform, "agent*.txt"):
             if pins.setdefault(pin.name, pin).version != pin.version:
                 raise BadLock(f"{pin} and {pins[pin.name]} are both wanted; `fab lock` resolves anew")
-            if not pin.hashes:
-                raise BadLock(f"{pin} in requirements/{name} has no hash; `fab lock` resolves anew")
     return tuple(pins[name] for name in sorted(pins))
 
 
-def locks(requirements: Path) -> list[str]:
-    return sorted(path.name for path in requirements.glob("agent*.txt"))
+def script_pins(source: Path, lock: str, platform: Platform) -> tuple[Pin, ...]:
+    """What report scripts may import by this lock, as `requirements/report-scripts.txt`. Raises BadLock."""
+    if not SCRIPT_LOCK.fullmatch(lock):
+        raise BadLock(f"{lock!r}; a host may name requirements/NAME.txt")
+    return hashed(source / lock, platform, "*.txt")
+
+
+def hashed(path: Path, platform: Platform, others: str) -> tuple[Pin, ...]:
+    """The pins of a lock that exists and has hashes. Raises BadLock; a missing one is told with the `others`."""
+    if not path.exists():
+        there = ", ".join(sorted(other.name for other in path.parent.glob(others)))
+        raise BadLock(f"the commit has no requirements/{path.name}; there are: {there}")
+    pins = pins_of(path.read_text(), platform)
+    for pin in pins:
+        if not pin.hashes:
+            raise BadLock(f"{pin} in requirements/{path.name} has no hash; `fab lock` resolves anew")
+    return pins
 
 
 # -- wheels -----------------------------------------------------------------------------------------------------
@@ -338,12 +361,14 @@ def bundle(
     cache: Path,
     now: datetime,
     who: str,
+    scripts: str = "",
 ) -> Path:
     """The tar that one kind of host installs from, made once per source, extras and platform in `cache`/bundles.
 
-    One without the editor of scripts is made anew each time: what was lacking may be there now.
+    `scripts` is the lock of what report scripts may import, if any; it is installed apart from the agent.
+    A bundle without the editor of scripts is made anew each time: what was lacking may be there now.
     """
-    key = digest_of(FORMAT, *sorted(extras), platform.python, platform.machine)
+    key = digest_of(FORMAT, *sorted(extras), platform.python, platform.machine, *([scripts] if scripts else []))
     path = cache / "bundles" / f"{source.id}-{key[:12]}.tar"
     if path.exists():
         os.utime(path)
@@ -355,8 +380,13 @@ def bundle(
         built.mkdir()
         wheel = build_wheel(folder / "agent", built, source.committed)
         wheels = (wheel, *wheelhouse(locked(folder / "requirements", extras, platform), platform, cache))
-        about = release_json(source, version_of(wheel), extras, now=now, who=who)
-        write_beside(path, bundle_bytes(about, requirements_text(wheels, extras), wheels, source.committed))
+        about = release_json(source, version_of(wheel), extras, now=now, who=who, scripts=scripts)
+        texts = {"requirements.txt": requirements_text(wheels, extras)}
+        if scripts:
+            libraries = wheelhouse(script_pins(folder, scripts, platform), platform, cache)
+            texts["libraries.txt"] = requirements_text(libraries, ())
+            wheels += libraries
+        write_beside(path, bundle_bytes(about, texts, wheels, source.committed))
     forget_old(path.parent)
     return path
 
@@ -371,7 +401,9 @@ def has_editor(agent: Path, cache: Path) -> bool:
     return True
 
 
-def release_json(source: Source, version: str, extras: Sequence[str], *, now: datetime, who: str) -> dict[str, Any]:
+def release_json(
+    source: Source, version: str, extras: Sequence[str], *, now: datetime, who: str, scripts: str = ""
+) -> dict[str, Any]:
     """What a release says of itself in RELEASE.json."""
     return {
         "id": source.id,
@@ -382,6 +414,7 @@ def release_json(source: Source, version: str, extras: Sequence[str], *, now: da
         "built_by": who,
         "version": version,
         "extras": sorted(extras),
+        "script_requirements": scripts,
     }
 
 
@@ -395,11 +428,13 @@ def requirements_text(wheels: Sequence[Path], extras: Sequence[str]) -> str:
     return "".join(sorted(lines))
 
 
-def bundle_bytes(about: Mapping[str, Any], requirements: str, wheels: Sequence[Path], committed: datetime) -> bytes:
+def bundle_bytes(
+    about: Mapping[str, Any], texts: Mapping[str, str], wheels: Sequence[Path], committed: datetime
+) -> bytes:
     """A tar without anything of this machine in it: no owners, no times but the commit's, sorted names."""
     members = {
         "RELEASE.json": json.dumps(about, indent=2, sort_keys=True).encode() + b"\n",
-        "requirements.txt": requirements.encode(),
+        **{name: text.encode() for name, text in texts.items()},
         **{f"wheels/{path.name}": path.read_bytes() for path in wheels},
     }
     buffer = io.BytesIO()

@@ -137,7 +137,8 @@ def desk_of(state: Path, limits: Limits, guard: str, libraries: Path | None, dat
     places.make()
     return Desk(
         places=places,
-        sandbox=Bubblewrap(libraries=libraries, database=database),
+        # Resolved, so that a run that began under one release keeps its libraries when another comes into use.
+        sandbox=Bubblewrap(libraries=libraries.resolve() if libraries else None, database=database),
         limits=limits,
         host=socket.gethostname(),
         run=os.environ.get("ROTA_RUN_ID"),
