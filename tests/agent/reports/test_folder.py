@@ -187,6 +187,7 @@ def test_what_is_written_by_hand_needs_no_ids(tmp_path: Path) -> None:
         ),
         ("abc/b.yml", "start_date: 2024-01-31\n", "abc/b.yml: This name cannot be used"),
         ("tmp/client.yml", "name: T\n", "tmp: This name cannot be used: user name 'tmp'"),
+        ("libraries/abc.sql", "select 3", "libraries/abc.sql: This name cannot be used: library query 'abc'"),
         ("libraries/gone.py.yml", "notes: x\n", "libraries/gone.py.yml: there is no gone.py"),
     ],
 )

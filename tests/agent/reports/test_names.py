@@ -130,6 +130,7 @@ def test_a_sound_set_has_no_problems() -> None:
         ({"scripts": (replace(SCRIPT, id_query="q"),)}, "its query q is not there"),
         ({"tasks": (TASK, replace(TASK, id="u", file_name="b.xml"))}, "belongs to 2 reports"),
         ({"queries": (Query(id="q", name="Lib", is_library=True),)}, "'L' at place 1"),
+        ({"queries": (Query(id="q", name="press", is_library=True),)}, "of the client Press are imported from queries"),
         ({"queries": (Query(id="q", name="press:1_xml"),)}, "Python cannot import it"),
         ({"queries": (Query(id="q", name="ab"), Query(id="r", name="ab"))}, "'ab' and 'ab' are one name"),
     ],

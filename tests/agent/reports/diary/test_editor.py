@@ -263,6 +263,21 @@ def test_a_library_in_use_is_neither_renamed_nor_deleted(cast: Cast, shelf: Task
     assert (Script.objects.count(), Query.objects.count()) == (1, 1)
 
 
+def test_a_library_query_and_a_client_share_no_name(cast: Cast, shelf: Task) -> None:
+    browser = cast.administrator
+    new = reverse("reports:new_library", args=["query"])
+    refused = browser.post(new, {"name": "library", "body": "SELECT 'kept'", "notes": ""})
+    assert "queries.library" in refused.content.decode()
+    assert "SELECT &#x27;kept&#x27;" in refused.content.decode()
+    assert browser.post(new.replace("query", "script"), {"name": "library"}).status_code == 302
+    assert browser.post(new, {"name": "museum", "body": "SELECT 2"}).status_code == 302
+    assert (
+        "queries.museum"
+        in browser.post("/reports/clients/new", {"username": "Museum", "name": "The museum"}).content.decode()
+    )
+    assert Client.objects.count() == Query.objects.filter(is_library=True).count() == 1
+
+
 def test_an_old_text_of_a_library_is_restored(cast: Cast, shelf: Task) -> None:
     browser, page = cast.administrator, "/reports/libraries/script/shared/"
     browser.post("/reports/libraries/script/new", {"name": "shared", "body": "a = 1\n"})

@@ -45,6 +45,7 @@ from rota.packs.reports.names import (
     LONGEST_LIBRARY,
     BadName,
     check_file_name,
+    check_library_query,
     check_username,
     code_name,
     extension_of,
@@ -216,6 +217,7 @@ class Reading:
         if path.suffix == ".sql":
             values |= {"id": identifier("query", name), "is_library": ":" not in name}
             self.queries.append(notes.make(Query, values, taken=("name", "body")))
+            self.late.append((path, lambda _: check_library_query(name, (each.username for each in self.clients))))
             return
         values |= {"id": identifier("script", name), "type": ScriptType.MAIN if ":" in name else ScriptType.SNIP}
         script = notes.make(Script, values, taken=("name", "body", "id_query"), also=("query",))

@@ -59,6 +59,15 @@ def check_library_name(name: str) -> None:
         raise BadName(f"library name {name!r}: Python cannot import what begins with a digit or is a word of its own")
 
 
+def check_library_query(name: str, usernames: Iterable[str]) -> None:
+    """Beside these clients: the module of such a query would hide the package of a client's. Raises BadName."""
+    if username := next((each for each in usernames if each.lower() == name.lower()), None):
+        raise BadName(
+            f"library query {name!r}: the queries of the client {username} are imported from queries.{name.lower()}; "
+            "give one of the two another name"
+        )
+
+
 def check_key(key: str) -> None:
     """Of a client, in clear, before it is hashed. Raises BadName, which does not repeat it."""
     if not re.fullmatch(r"[0-9A-Fa-f]{32}", key):
@@ -135,7 +144,7 @@ def of_code(definitions: Definitions) -> Iterator[str]:
     for script in definitions.scripts:
         yield from of_script(definitions, script)
     for query in definitions.queries:
-        yield from of_query(query)
+        yield from of_query(definitions, query)
     owned = Counter(task.id_script for task in definitions.tasks if task.id_script)
     for script in definitions.scripts:
         if owned[script.id] > 1:
@@ -151,9 +160,11 @@ def of_script(definitions: Definitions, script: Script) -> Iterator[str]:
         yield f"script {script.name!r}: its query {script.id_query} is not there"
 
 
-def of_query(query: Query) -> Iterator[str]:
+def of_query(definitions: Definitions, query: Query) -> Iterator[str]:
     if query.is_library:
         yield from said_by(check_library_name, query.name)
+        usernames = [client.username for client in definitions.clients]
+        yield from said_by(lambda name: check_library_query(name, usernames), query.name)
     elif not is_importable(query.name):
         yield f"query {query.name!r}: Python cannot import it"
 

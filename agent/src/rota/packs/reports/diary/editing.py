@@ -69,6 +69,7 @@ def make_client(username: str, name: str, *, by: Person) -> Client:
     names.check_client_name(name)
     if Client.objects.filter(username__iexact=username).exists():
         raise BadName(_("%(name)s: there is a client of this name already") % {"name": username})
+    refuse_hidden(username)
     made = Client(username=username, name=name.strip())
     with transaction.atomic():
         keep(made, by=by)
@@ -86,11 +87,18 @@ def change_client(client: Client, said: Mapping[str, str], *, by: Person) -> Non
             raise BadName(_("%(name)s has reports, which are named by it") % {"name": client.username})
         if Client.objects.filter(username__iexact=username).exclude(pk=client.pk).exists():
             raise BadName(_("%(name)s: there is a client of this name already") % {"name": username})
+        refuse_hidden(username)
     before = history_value(client)
     client.username, client.name, client.notes = username, said["name"].strip(), said.get("notes", client.notes)
     with transaction.atomic():
         keep(client, by=by)
         audit.note(by, "client changed", client, {"changed": changed(before, history_value(client))})
+
+
+def refuse_hidden(username: str) -> None:
+    """A library query of the same name would hide the client's own queries. Raises BadName."""
+    for name in Query.objects.filter(is_library=True, name=username.lower()).values_list("name", flat=True):
+        names.check_library_query(name, [username])
 
 
 def delete_client(client: Client, *, by: Person) -> None:
@@ -251,6 +259,8 @@ def save_library(row: Library, *, name: str, body: str, notes: str, by: Person, 
     is_new = row._state.adding
     names.check_library_name(name)
     model = type(row)
+    if isinstance(row, Query):
+        names.check_library_query(name, Client.objects.filter(username__iexact=name).values_list("username", flat=True))
     with transaction.atomic():
         if not is_new:
             row = model.objects.select_for_update().get(pk=row.pk)
