@@ -1,6 +1,8 @@
 """Runs that somebody asked for: claimed once, answered by a file, whatever they are."""
 
+import fcntl
 import json
+import os
 from pathlib import Path
 from uuid import uuid4
 
@@ -64,9 +66,52 @@ def test_a_report_that_is_being_made_is_refused_as_such(desk: Desk) -> None:
 def test_what_a_killed_worker_left_is_answered_and_swept_in_time(desk: Desk) -> None:
     folder = desk.places.results / str(uuid4())
     folder.mkdir()
+    assert asked.close_interrupted(desk.places) == 0, "its request waits still"
+    (folder / "request.json").write_text("{}")
     assert asked.close_interrupted(desk.places) == 1
     assert "refused" in json.loads((folder / "result.json").read_text())
     now = folder.stat().st_mtime
     assert asked.sweep(desk.places, now=now + 3600) == 0
     assert asked.sweep(desk.places, now=now + 3 * 86400) == 1
     assert not folder.exists()
+
+
+def test_a_worker_killed_while_it_claimed_leaves_a_request_that_the_next_answers(desk: Desk) -> None:
+    identifier = ask(desk, defined("print(1)"))
+    (desk.places.results / identifier).mkdir()
+    assert asked.close_interrupted(desk.places) == 0
+    assert [attempt.id for attempt in answer(desk)] == [identifier]
+
+
+def test_what_is_taken_back_or_taken_by_another_is_claimed_by_nobody(desk: Desk) -> None:
+    gone, taken = (desk.places.asked / f"{ask(desk, defined('print(1)'))}.json" for _ in range(2))
+    gone.unlink()
+    assert asked.claim(gone, desk.places.results / gone.stem) is None
+    with taken.open() as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        assert asked.claim(taken, desk.places.results / taken.stem) is None
+    assert list(desk.places.results.iterdir()) == []
+    (claimed,) = asked.claim_all(desk.places)
+    assert asked.close_interrupted(desk.places) == 0, "whoever answers lives"
+    os.close(claimed.lock)
+    assert asked.close_interrupted(desk.places) == 1
+
+
+def test_an_id_is_answered_once(desk: Desk) -> None:
+    identifier = ask(desk, defined("print('first')"))
+    answer(desk)
+    (desk.places.asked / f"{identifier}.json").write_text("{}")
+    assert answer(desk) == []
+    assert (desk.places.results / identifier / "output").read_text() == "first\n"
+
+
+def test_the_diary_reads_results_by_its_group_whatever_the_umask_is(desk: Desk) -> None:
+    before = os.umask(0o077)
+    try:
+        identifier = ask(desk, defined("print(1)"))
+        answer(desk)
+    finally:
+        os.umask(before)
+    folder = desk.places.results / identifier
+    modes = {each.name: f"{each.stat().st_mode & 0o777:o}" for each in (folder, *folder.iterdir())}
+    assert modes == {identifier: "750", "output": "640", "errors": "640", "result.json": "640", "request.json": "600"}

@@ -2,14 +2,19 @@
 
 A request carries the definitions that it needs, so that what is being written can be tried before it is saved. Its
 results have a folder of their own: `request.json`, of a dry run `output` and `errors`, which grow while it goes on, and
-in the end `result.json`.
+in the end `result.json`. Until then whoever answers holds a lock on `request.json`, which ends with them. The diary
+reads these by its group, whatever the umask here.
 """
 
+import fcntl
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +32,7 @@ LINGER = 2.0
 LOOK_EVERY = 0.1
 MOST_BYTES = 16 << 20
 KEPT = timedelta(days=2)
+INTERRUPTED = "the host stopped before it was over"
 
 
 class BadRequest(RotaError):
@@ -40,7 +46,7 @@ def answer_all(desk: Desk, *, at_once: int, tell: Callable[[Attempt], None], lin
     with ThreadPoolExecutor(at_once, thread_name_prefix="asked") as pool:
         while going or time.monotonic() - last < linger:
             claimed = list(claim_all(desk.places))
-            going |= {pool.submit(answer, desk, folder) for folder in claimed}
+            going |= {pool.submit(answer, desk, each) for each in claimed}
             number += len(claimed)
             done, going = wait(going, timeout=LOOK_EVERY, return_when=FIRST_COMPLETED)
             for attempt in filter(None, (each.result() for each in done)):
@@ -52,18 +58,59 @@ def answer_all(desk: Desk, *, at_once: int, tell: Callable[[Attempt], None], lin
     return number
 
 
-def claim_all(places: Workplace) -> Iterator[Path]:
+@dataclass(frozen=True)
+class Claimed:
+    """A request that is ours: its folder, and the open file on which we hold its lock."""
+
+    folder: Path
+    lock: int
+
+
+def claim_all(places: Workplace) -> Iterator[Claimed]:
     """Take away all that waits, the oldest first; whatever is no request is removed, for it would wait for ever."""
-    for path in sorted(places.asked.iterdir(), key=lambda path: path.lstat().st_mtime_ns):
-        if path.name.startswith("."):
-            continue  # it is being written
+    for path in waiting(places):
         if not is_request(path):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-            continue
-        folder = places.results / path.stem
-        folder.mkdir(mode=0o750)
+            remove(path)
+        elif claimed := claim(path, places.results / path.stem):
+            yield claimed
+
+
+def waiting(places: Workplace) -> list[Path]:
+    """What lies there, without what is still being written; anything may be taken back at any moment."""
+    found = []
+    for path in places.asked.iterdir():
+        with suppress(FileNotFoundError):
+            found.append((path.lstat().st_mtime_ns, path))
+    return [path for _, path in sorted(found) if not path.name.startswith(".")]
+
+
+def claim(path: Path, folder: Path) -> Claimed | None:
+    """None where it was taken back at this moment, or another has it; one that has results already is removed."""
+    if (folder / "request.json").exists():
+        remove(path)
+        return None
+    try:
+        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    folder.mkdir(exist_ok=True)  # it is there where somebody was killed before the rename
+    folder.chmod(0o750)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.rename(folder / "request.json")
-        yield folder
+    except (BlockingIOError, FileNotFoundError):
+        os.close(lock)
+        with suppress(OSError):  # another has it, and has put something there
+            folder.rmdir()
+        return None
+    return Claimed(folder, lock)
+
+
+def remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def is_request(path: Path) -> bool:
@@ -74,8 +121,15 @@ def is_request(path: Path) -> bool:
     return named and path.is_file() and not path.is_symlink()
 
 
-def answer(desk: Desk, folder: Path) -> Attempt | None:
+def answer(desk: Desk, claimed: Claimed) -> Attempt | None:
     """Carry out one request and say what came of it; None where it was refused."""
+    try:
+        return answer_in(desk, claimed.folder)
+    finally:
+        os.close(claimed.lock)
+
+
+def answer_in(desk: Desk, folder: Path) -> Attempt | None:
     try:
         definitions, order = read_request(folder)
     except RotaError as error:
@@ -123,10 +177,25 @@ def close_interrupted(places: Workplace) -> int:
     """Answer what an earlier worker was killed over. Returns how many there were."""
     number = 0
     for folder in places.results.iterdir():
-        if not (folder / "result.json").exists():
-            say(folder, {"refused": "the host stopped before it was over"})
+        if is_interrupted(folder):
+            say(folder, {"refused": INTERRUPTED})
             number += 1
     return number
+
+
+def is_interrupted(folder: Path) -> bool:
+    """Whether it was begun, and nobody goes on with it. Until its request is there it has not begun."""
+    try:
+        lock = os.open(folder / "request.json", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(lock)
+    return not (folder / "result.json").exists()
 
 
 def sweep(places: Workplace, *, now: float, kept: timedelta = KEPT) -> int:

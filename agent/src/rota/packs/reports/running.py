@@ -158,15 +158,21 @@ def locked(path: Path, name: str) -> Iterator[None]:
 @contextmanager
 def tree_of(desk: Desk, definitions: Definitions, task: Task) -> Iterator[Path]:
     """The folder of files that the sandbox sees. Raises NothingToRun, Illegal, and what `collect` raises."""
-    script = definitions.script_of(task)
-    if script is None or not script.body.strip():
-        raise NothingToRun("the report has no script" if script is None else f"the script {script.name} is empty")
+    script = script_to_run(definitions, task)
     needed = collect(script, definitions)
     look_through(desk.guard, [script, *needed.snippets])
     with tempfile.TemporaryDirectory(dir=desk.places.trees) as folder:
         tree = Path(folder) / "tree"
         write_tree(bundle(script, needed.snippets, needed.queries, desk.database), tree)
         yield tree
+
+
+def script_to_run(definitions: Definitions, task: Task) -> Script:
+    """Raises NothingToRun."""
+    script = definitions.script_of(task)
+    if script is None or not script.body.strip():
+        raise NothingToRun("the report has no script" if script is None else f"the script {script.name} is empty")
+    return script
 
 
 def look_through(mode: Guard, scripts: list[Script]) -> None:
@@ -211,6 +217,8 @@ def show(desk: Desk, task: Task, tree: Path, folder: Path) -> Made:
     Raises ScriptFailed, BadOutput.
     """
     with (folder / "output").open("w+b") as output, (folder / "errors").open("wb", buffering=0) as live:
+        for each in (output, live):
+            os.fchmod(each.fileno(), 0o640)  # the diary reads it by its group, whatever the umask here
         run_script(desk, task, tree, output, live)
         check(folder / "output", task)
         rows = rows_of(output)

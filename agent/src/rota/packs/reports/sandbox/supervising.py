@@ -92,6 +92,7 @@ class Watch:
         room = self.limits.output - self.output_bytes
         if self.cut is None:
             self.output.write(block[:room])
+            self.output.flush()
             self.output_bytes += min(len(block), room)
         if len(block) > room:
             self.end(Reason.TOO_MUCH_OUTPUT)
