@@ -238,3 +238,15 @@ def test_the_embedded_secret_key_is_private_and_stays(tmp_path: Path) -> None:
     rota_diary("check", **home)
     assert secret.read_text() == before
     assert secret.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("packs", "said"),
+    [("nothing: {}", "diary.packs has no setting nothing"), ("reports: {busy_hours: x}", "busy_hours is 'x'")],
+)
+def test_settings_of_packs_are_read_at_the_start(tmp_path: Path, packs: str, said: str) -> None:
+    (tmp_path / "diary.yml").write_text(f"diary: {{packs: {{{packs}}}}}")
+    done = rota_diary("check", ROTA_HOME=str(tmp_path))
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -61,6 +61,8 @@ def test_the_embedded_form_needs_nothing_but_its_home(tmp_path: Path) -> None:
         ("diary: {oidc: {issuer: 'https://x', client: rota, secret: x}}", "diary.oidc has no setting secret"),
         ("diary: {oidc: {issuer: 'https://x', client: rota, scopes: [email]}}", "has no 'openid'"),
         ("diary: {oidc: {issuer: 'https://x', client: rota, roles: {staff: boss}}}", "names the role 'boss'"),
+        ("diary: {packs: [reports]}", "diary.packs is ['reports']; it is a mapping".replace("[", r"\[")),
+        ("diary: {packs: {reports: 3}}", "diary.packs.reports is 3; it is a mapping of settings"),
         ("diary: {hosts: [", "is not YAML: line 1, column 17: while parsing"),
         ("diary: &a {hosts: *a}", "is not YAML: line 1"),
     ],

@@ -127,14 +127,24 @@ def test_every_address_has_a_line_in_the_law() -> None:
     assert {name for name in patterns() if not name.startswith("api:")} == set(RIGHTS)
     resolvers = {str(each.pattern) for each in get_resolver().url_patterns if isinstance(each, URLResolver)}
     of_packs = {f"{start}{pack}/" for pack in packs.names() for start in ("", "api/v1/")}
-    assert {"api/v1/"} <= resolvers <= {"api/v1/"} | of_packs
+    assert {"api/v1/"} <= resolvers <= {"", "api/v1/"} | of_packs
+
+
+def test_no_pack_takes_an_address_at_the_root_from_the_diary() -> None:
+    found, at_root = get_resolver().url_patterns, packs.root_addresses()
+    assert at_root
+    assert [each.urlconf_name for each in found[-len(at_root) :]] == [each.urlconf_name for each in at_root]
+    firsts = {str(inner.pattern).partition("/")[0] for each in at_root for inner in each.url_patterns}
+    assert not firsts & {str(each.pattern).partition("/")[0] for each in found if str(each.pattern)}
 
 
 @pytest.mark.parametrize("pack", packs.names())
 def test_every_address_of_a_pack_has_a_line_in_the_packs_own_law(pack: str) -> None:
     law = importlib.import_module(f"tests.agent.{pack}.diary.rights").RIGHTS
     resolvers = [each for each in get_resolver().url_patterns if isinstance(each, URLResolver)]
-    own = {inner.name for each in resolvers if f"{pack}/" in str(each.pattern) for inner in each.url_patterns}
+    of_pack = [each for each in resolvers if getattr(each.urlconf_name, "__package__", "") == packs.package(pack)]
+    assert of_pack
+    own = {inner.name for each in of_pack for inner in each.url_patterns}
     assert own == set(law)
 
 

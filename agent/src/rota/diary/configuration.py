@@ -95,6 +95,8 @@ class Configuration:
     trusted_proxies: tuple[str, ...] = ()
     """Networks, and `unix` for the socket, from which the header X-Rota-Person is believed."""
     keep: DiaryKeep = field(default_factory=DiaryKeep)
+    packs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Settings of packs that have pages, by their names; each pack reads its own."""
 
 
 def load(environ: Mapping[str, str]) -> Configuration:
@@ -167,6 +169,9 @@ def parse(section: Mapping[str, Any], *, form: Form) -> Configuration:
         values["trusted_proxies"] = parse_proxies(strings("diary.trusted_proxies", values["trusted_proxies"] or []))
     if "keep" in values:
         values["keep"] = read_keep(mapping("diary.keep", values["keep"] or {}))
+    if "packs" in values:
+        packs = mapping("diary.packs", values["packs"] or {})
+        values["packs"] = {name: mapping(f"diary.packs.{name}", said or {}) for name, said in packs.items()}
     check_environment("diary.environment", values.get("environment", Environment.DEVELOPMENT))
     check_time_zone(values.get("time_zone", "UTC"))
     return Configuration(form=form, **values)

@@ -62,6 +62,11 @@ def installed_apps() -> list[str]:
     return [package(pack) for pack in names()]
 
 
+def root_addresses() -> list[URLResolver]:
+    """Addresses that packs have to have at the root, for others know them so; what the diary has itself comes first."""
+    return [path("", include(f"{package(pack)}.root_urls")) for pack in names() if has(pack, "root_urls")]
+
+
 def addresses() -> list[URLPattern | URLResolver]:
     """Each pack's pages, below its name."""
     return [path(f"{pack}/", include(f"{package(pack)}.urls")) for pack in names() if has(pack, "urls")]

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rota.diary import packs
-from rota.diary.configuration import Configuration, Engine, Form, load, read_credential
+from rota.diary.configuration import Configuration, Engine, Form, load, read_credential, refuse_unknown
 
 HERE = Path(__file__).resolve().parent
 CONFIGURATION: Configuration = load(os.environ)
+refuse_unknown("diary.packs", CONFIGURATION.packs, packs.names())
 BEHIND_TLS = CONFIGURATION.form is not Form.EMBEDDED
 
 

@@ -96,4 +96,5 @@ urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("static/<path:path>", static, name="static"),
+    *packs.root_addresses(),
 ]

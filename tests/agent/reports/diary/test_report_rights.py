@@ -1,20 +1,23 @@
 """Who may do what with reports: one law over every address of the pack."""
 
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from django.test import Client as Browser
-from django.urls import get_resolver, reverse
+from django.urls import URLResolver, get_resolver, reverse
+from django.utils import timezone
 
 from rota.diary.models import Person, Role
 from rota.diary.packs import entries
 from rota.packs.reports.diary import editing
-from rota.packs.reports.diary.models import Client, History, Query, Script, Task
+from rota.packs.reports.diary.models import Asked, Client, History, Query, Script, Task
 from tests.agent.diary.conftest import TOKEN, Cast, Shipper, undone, visitor
-from tests.agent.reports.diary.rights import ADMINISTRATOR, CLIENT, EDITOR, HOST, RIGHTS
+from tests.agent.reports.diary.rights import ADMINISTRATOR, ASKER, CLIENT, EDITOR, HOST, PROGRAM, RIGHTS
 
-PAGES = [name for name, right in RIGHTS.items() if right in (ADMINISTRATOR, EDITOR)]
+PAGES = [name for name, right in RIGHTS.items() if right in (ADMINISTRATOR, EDITOR, ASKER)]
 OWN = [name for name in PAGES if RIGHTS[name] == EDITOR]
+SPACES = {HOST: "reports_api", PROGRAM: "reports_root"}
 
 
 @pytest.fixture
@@ -28,15 +31,23 @@ def address_of(name: str, username: str) -> str:
     Script.objects.get_or_create(name="shared", type="SNIP")
     Query.objects.get_or_create(name="shared", is_library=True)
     values = {"username": username, "file_name": "books.csv", "kind": "script", "name": "shared", "number": 0}
+    values["identifier"] = asked_of(username) if RIGHTS[name] == ASKER else uuid4()
     (pattern,) = (
         inner
         for each in get_resolver().url_patterns
-        if str(each.pattern) in ("reports/", "api/v1/reports/")
-        for inner in each.url_patterns  # type: ignore[union-attr]  # a resolver
+        if isinstance(each, URLResolver) and str(each.pattern) in ("reports/", "api/v1/reports/", "")
+        for inner in each.url_patterns
         if inner.name == name
     )
-    space = "reports_api" if RIGHTS[name] == HOST else "reports"
+    space = SPACES.get(RIGHTS[name], "reports")
     return reverse(f"{space}:{name}", kwargs={key: values[key] for key in pattern.pattern.converters})
+
+
+def asked_of(username: str) -> UUID:
+    """What the editor asked for, of this client."""
+    client, person = Client.objects.get(username=username), Person.objects.filter(name="Editor").first()
+    said = {"is_dry_run": True, "at": timezone.now()}
+    return Asked.objects.get_or_create(client=client, person=person, file_name="books.csv", defaults=said)[0].pk
 
 
 def statuses(browser: Browser, address: str) -> tuple[int, int]:
@@ -140,4 +151,28 @@ def test_the_navigation_follows_at_once_who_edits_what_and_asks_nothing_for_it(
 
 
 def test_each_address_is_somebodys() -> None:
-    assert set(RIGHTS.values()) == {ADMINISTRATOR, EDITOR, HOST, CLIENT}
+    assert set(RIGHTS.values()) == {ADMINISTRATOR, EDITOR, HOST, CLIENT, ASKER, PROGRAM}
+
+
+@pytest.mark.parametrize("name", [name for name, right in RIGHTS.items() if right == ASKER])
+def test_what_somebody_asked_for_is_theirs_and_administrators(
+    cast: Cast, shelf: Task, other: Task, editor: Person, name: str
+) -> None:
+    address = address_of(name, "library")
+    colleague = Person.objects.create_user("colleague@example.org", None, name="Colleague")
+    shelf.client.editors.add(colleague)
+    other.client.editors.add(editor)
+    assert 403 not in statuses(visitor(editor), address)
+    assert set(statuses(visitor(colleague), address)) <= {403, 405}
+    shelf.client.editors.remove(editor)
+    assert set(statuses(visitor(editor), address)) <= {403, 405}, "who edits it no more sees nothing of it"
+    unknown = address.replace(str(Asked.objects.get().pk), str(uuid4()))
+    assert set(statuses(visitor(editor), unknown)) <= {403, 405}
+    assert set(statuses(cast.administrator, unknown)) <= {404, 405}
+
+
+@pytest.mark.parametrize("name", [name for name, right in RIGHTS.items() if right == PROGRAM])
+def test_programs_need_a_token_of_the_reports(cast: Cast, shelf: Task, maker: Shipper, name: str) -> None:
+    address = address_of(name, "library")
+    assert set(statuses(cast.administrator, address)) <= {401, 405}
+    assert visitor().post(address, HTTP_AUTHORIZATION=f"Bearer {TOKEN}").status_code == 401

@@ -22,9 +22,11 @@ class ReportsConfig(PackConfig):
     def ready(self) -> None:
         # Imported here because it needs gettext, which needs the apps.
         from rota.diary import phrases
+        from rota.packs.reports.diary.options import options
         from rota.packs.reports.diary.said import PHRASES
 
         phrases.learn(PHRASES)
+        options()  # so that what is wrong is said at the start
 
     def of_people(self) -> "dict[str, Combinable]":
         # Imported here because it needs the models.

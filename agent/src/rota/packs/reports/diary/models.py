@@ -181,6 +181,48 @@ class RunLog(models.Model):
         return f"{self.task} at {self.date.isoformat()}"
 
 
+class ApiToken(models.Model):
+    """With what a program asks for runs: of one client's reports, or of all. Only the SHA-256 of it is kept."""
+
+    name = models.CharField(max_length=100)
+    digest = models.CharField(max_length=64, unique=True)
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, null=True, related_name="tokens")
+    created = models.DateTimeField(auto_now_add=True)
+    last_used = models.DateTimeField(null=True)
+    revoked = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "reports_token"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Asked(models.Model):
+    """A run that a person or a program asked for; what came of it lies on the host, by the same id.
+
+    `task` is None of a report that was tried before it was saved, or is deleted; `opened` is what its form was opened
+    with, for who goes on writing.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    client = models.ForeignKey(Client, on_delete=models.CASCADE, related_name="+")
+    task = models.ForeignKey(Task, on_delete=models.SET_NULL, null=True, related_name="asked")
+    file_name = models.CharField(max_length=100)
+    is_dry_run = models.BooleanField()
+    person = models.ForeignKey(Person, on_delete=models.SET_NULL, null=True, related_name="+")
+    token = models.ForeignKey(ApiToken, on_delete=models.SET_NULL, null=True, related_name="+")
+    at = models.DateTimeField(db_index=True)
+    withdrawn = models.DateTimeField(null=True)
+    opened = models.CharField(max_length=100, blank=True, default="")
+
+    class Meta:
+        db_table = "reports_asked"
+
+    def __str__(self) -> str:
+        return f"{self.client.username}/{self.file_name}"
+
+
 class History(models.Model):
     """What a client, report, script or query was from this moment on, and who made it so; without any secret."""
 

@@ -12,7 +12,8 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404
 
 from rota.diary.models import Person
@@ -21,7 +22,7 @@ from rota.packs.reports.diary.models import Client, Task
 
 __all__ = ["administrators_only", "clients_of", "client_for", "editors_only", "is_editor", "may_enter", "report_for"]
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 
 
 def may_enter(person: AbstractBaseUser | AnonymousUser) -> bool:
@@ -38,7 +39,7 @@ def editors_only(view: View) -> View:
     """Let in administrators, and who is an editor of any client."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+    def guarded(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponseBase:
         if not may_enter(person_of(request)):
             raise PermissionDenied
         return view(request, *args, **kwargs)

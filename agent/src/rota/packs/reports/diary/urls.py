@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from rota.packs.reports.diary.pages import clients, files, libraries, reports
+from rota.packs.reports.diary.pages import asked, clients, files, libraries, reports, tokens
 
 app_name = "reports"
 urlpatterns = [
@@ -15,7 +15,10 @@ urlpatterns = [
     path("clients/<str:username>/password", clients.client_password, name="client_password"),
     path("clients/<str:username>/editors", clients.client_editors, name="client_editors"),
     path("clients/<str:username>/new", reports.new_report, name="new_report"),
+    path("clients/<str:username>/try", asked.try_new, name="try_new"),
     path("clients/<str:username>/<str:file_name>/", reports.report, name="report"),
+    path("clients/<str:username>/<str:file_name>/run", asked.run, name="run"),
+    path("clients/<str:username>/<str:file_name>/try", asked.try_report, name="try_report"),
     path("clients/<str:username>/<str:file_name>/delete", reports.delete_report, name="delete_report"),
     path("clients/<str:username>/<str:file_name>/history/", reports.report_history, name="report_history"),
     path(
@@ -23,6 +26,14 @@ urlpatterns = [
         reports.restore_report,
         name="restore_report",
     ),
+    path("asked/<uuid:identifier>/", asked.asked, name="asked"),
+    path("asked/<uuid:identifier>/live", asked.live, name="asked_live"),
+    path("asked/<uuid:identifier>/output", asked.output, name="asked_output"),
+    path("asked/<uuid:identifier>/difference/", asked.difference, name="asked_difference"),
+    path("asked/<uuid:identifier>/withdraw", asked.withdraw, name="withdraw"),
+    path("tokens/", tokens.tokens, name="tokens"),
+    path("tokens/make", tokens.make_token, name="make_token"),
+    path("tokens/<int:number>/revoke", tokens.revoke_token, name="revoke_token"),
     path("libraries/", libraries.libraries, name="libraries"),
     path("libraries/<str:kind>/new", libraries.new_library, name="new_library"),
     path("libraries/<str:kind>/<str:name>/", libraries.library, name="library"),

@@ -1,1 +1,1 @@
-"""Commands of `rota-diary` for reports."""
+"""What the reports add to `rota-diary`."""

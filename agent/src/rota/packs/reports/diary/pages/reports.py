@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -11,11 +11,12 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from rota.core.errors import RotaError
+from rota.diary.pages.difference import parse_identifier
 from rota.diary.rights import person_of
-from rota.packs.reports.diary import comparing, editing
+from rota.packs.reports.diary import asking, comparing, editing
 from rota.packs.reports.diary.editing import ChangedMeanwhile
 from rota.packs.reports.diary.keeping import task_value
-from rota.packs.reports.diary.models import Check, Frequency, History, MonthEnd, Task
+from rota.packs.reports.diary.models import Check, Client, Frequency, History, MonthEnd, Task
 from rota.packs.reports.diary.pages import editor
 from rota.packs.reports.diary.pages.forms import LONGEST_BODY, ReportForm, values_of
 from rota.packs.reports.diary.rights import client_for, editors_only, report_for
@@ -28,9 +29,12 @@ NEWEST = 10
 @editors_only
 def new_report(request: HttpRequest, username: str) -> HttpResponse:
     """A report of this client that is not there yet; it begins tomorrow, monthly, inactive and private."""
-    client = client_for(request, username)
-    task = Task(client=client, start_date=timezone.localdate() + timedelta(days=1))
-    return save(request, task) if request.method == "POST" else show(request, task, values_of(task))
+    task = new_task(client_for(request, username))
+    return save(request, task) if request.method == "POST" else show_saved(request, task)
+
+
+def new_task(client: Client) -> Task:
+    return Task(client=client, start_date=timezone.localdate() + timedelta(days=1))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -38,15 +42,28 @@ def new_report(request: HttpRequest, username: str) -> HttpResponse:
 def report(request: HttpRequest, username: str, file_name: str) -> HttpResponse:
     """One report, shown and saved."""
     task = report_for(request, username, file_name)
-    return save(request, task) if request.method == "POST" else show(request, task, values_of(task))
+    return save(request, task) if request.method == "POST" else show_saved(request, task)
+
+
+def show_saved(request: HttpRequest, task: Task) -> HttpResponse:
+    """As it is saved, or for who goes on writing as it was `tried`, by the id of that dry run."""
+    if "tried" not in request.GET:
+        return show(request, task, values_of(task))
+    asked = asking.asked_for(request, parse_identifier(request.GET["tried"]))
+    if asked.client_id != task.client_id or asked.task_id != (None if task._state.adding else task.pk):
+        raise Http404
+    tried = asking.tried_values(asked)
+    if tried is None:
+        gone = gettext("What you tried is kept no longer; this is what is saved.")
+        return show(request, task, values_of(task), problem=gone)
+    return show(request, task, tried, token=asked.opened, is_tried=True)
 
 
 def save(request: HttpRequest, task: Task) -> HttpResponse:
     """Whatever is wrong, what somebody wrote is in the form again."""
     form = ReportForm(request.POST)
     if not form.is_valid():
-        written = request.POST.dict() | {"checks": request.POST.getlist("checks")}
-        return show(request, task, written, form=form)
+        return refused(request, task, form)
     said = form.cleaned_data
     try:
         editing.save_report(
@@ -62,8 +79,14 @@ def save(request: HttpRequest, task: Task) -> HttpResponse:
         return show(request, now, said, problem=str(error), theirs=values_of(now), status=409)
     except RotaError as error:
         kept = task if task._state.adding else Task.objects.select_related("client", "script__query").get(pk=task.pk)
-        return show(request, kept, said, problem=str(error))
+        return show(request, kept, said, problem=str(error), token=said["token"])
     return redirect("reports:report", username=task.client.username, file_name=said["file_name"])
+
+
+def refused(request: HttpRequest, task: Task, form: ReportForm) -> HttpResponse:
+    """The form as it was sent, also that it was opened before somebody else's change."""
+    written = request.POST.dict() | {"checks": request.POST.getlist("checks")}
+    return show(request, task, written, form=form, token=request.POST.get("token", ""))
 
 
 def show(request: HttpRequest, task: Task, values: dict[str, Any], *, status: int = 200, **more: Any) -> HttpResponse:
@@ -83,6 +106,8 @@ def show(request: HttpRequest, task: Task, values: dict[str, Any], *, status: in
         "next": None if is_new else next_due(task_value(task), timezone.localdate()),
         "log": [] if is_new else task.log.order_by("-date", "-id")[:NEWEST],
         **editor.shown(),
+        "own_runs": [] if is_new else asking.newest_of(person_of(request), task),
+        "nobody_runs": asking.why_nobody_runs(),
         **more,
     }
     return render(request, "reports/report.html", shown, status=status)
