@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
+
 from rota.packs.reports import asked, ledger
 from rota.packs.reports.attempt import Attempt
 from rota.packs.reports.definitions import Definitions, to_json
@@ -115,3 +117,14 @@ def test_the_diary_reads_results_by_its_group_whatever_the_umask_is(desk: Desk) 
     folder = desk.places.results / identifier
     modes = {each.name: f"{each.stat().st_mode & 0o777:o}" for each in (folder, *folder.iterdir())}
     assert modes == {identifier: "750", "output": "640", "errors": "640", "result.json": "640", "request.json": "600"}
+
+
+def test_what_the_host_may_not_read_is_answered_and_started_for_only_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identifier = ask(desk, defined("print(1)"))
+    monkeypatch.setattr(asked, "opened", lambda path: None)  # as for whoever is not root, where the group is wrong
+    assert answer(desk) == []
+    assert result(desk, identifier) == {"refused": asked.UNREADABLE}
+    assert list(desk.places.asked.iterdir()) == []
+    assert asked.close_interrupted(desk.places) == 0

@@ -32,6 +32,7 @@ LINGER = 2.0
 LOOK_EVERY = 0.1
 MOST_BYTES = 16 << 20
 KEPT = timedelta(days=2)
+UNREADABLE = "the host may not read the request; the folder `asked` must hand its group on (mode 2770)"
 INTERRUPTED = "the host stopped before it was over"
 
 
@@ -90,11 +91,15 @@ def claim(path: Path, folder: Path) -> Claimed | None:
         remove(path)
         return None
     try:
-        lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        lock = opened(path)
     except FileNotFoundError:
         return None
     folder.mkdir(exist_ok=True)  # it is there where somebody was killed before the rename
     folder.chmod(0o750)
+    if lock is None:
+        path.rename(folder / "request.json")
+        say(folder, {"refused": UNREADABLE})
+        return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.rename(folder / "request.json")
@@ -104,6 +109,14 @@ def claim(path: Path, folder: Path) -> Claimed | None:
             folder.rmdir()
         return None
     return Claimed(folder, lock)
+
+
+def opened(path: Path) -> int | None:
+    """None where we may not read it. Raises FileNotFoundError."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except PermissionError:
+        return None
 
 
 def remove(path: Path) -> None:
@@ -186,8 +199,10 @@ def close_interrupted(places: Workplace) -> int:
 def is_interrupted(folder: Path) -> bool:
     """Whether it was begun, and nobody goes on with it. Until its request is there it has not begun."""
     try:
-        lock = os.open(folder / "request.json", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        lock = opened(folder / "request.json")
     except FileNotFoundError:
+        return False
+    if lock is None:
         return False
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
