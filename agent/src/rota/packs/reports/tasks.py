@@ -170,7 +170,9 @@ def definitions_of(report: Report, desk: Desk, folder: Path | None, diary: Diary
 
 def diary_at(url: str, certificate: Path | None) -> Diary | None:
     """The diary of this address, where there is one. Raises DiaryRefused."""
-    return Diary(url.rstrip("/"), read_token(on_host().credentials), certificate) if url else None
+    if not url:
+        return None
+    return Diary(url=url.rstrip("/"), token=read_token(on_host().credentials), certificate=certificate)
 
 
 def teller_of(report: Report, number: int | None) -> Callable[[Attempt], None]:
