@@ -14,10 +14,12 @@ from django.utils import timezone, translation
 
 from provision import words
 from rota.adapters.reconciling import HOST_WENT_DOWN, RUNNER_WAS_KILLED
+from rota.core.incident import BEFORE_THE_PROGRAM, why_without_record
 from rota.core.status import Skip
 from rota.diary import phrases
 from rota.diary.phrases import AUDIT, in_words, schedule_in_words
 from rota.diary.templatetags.diary import length, number, percentage
+from rota.planning import obstacle_of
 from rota.runner import ENDED_BY_OTHERS
 from tests.agent.diary.conftest import Cast, Shipper, visitor
 from tests.agent.diary.records import run
@@ -32,6 +34,11 @@ NAMES = {"Rota", "CSV", "JSON", "pack", "exit 3", "2026-01-31T14:30"}
 """What is the same in every language."""
 LEFT_OUT = {"blocktranslate": "endblocktranslate", "block page": "endblock"}
 """What is translated already, and the classes of a page."""
+RESULTS = (
+    "exit-code", "signal", "core-dump", "watchdog", "resources", "protocol", "oom-kill", "start-limit-hit", "timeout",
+    "exec-condition",
+)  # fmt: skip
+"""What systemd calls the outcome of a service: org.freedesktop.systemd1(5)."""
 READ_ALOUD = ("title", "placeholder", "aria-label", "alt")
 
 
@@ -117,6 +124,38 @@ def test_set_phrases_of_hosts_and_of_the_audit_log_are_known() -> None:
             assert in_words(str(reason)) != reason
             assert in_words(f"{reason}: the disk") == f"{in_words(str(reason))}: the disk"
         assert in_words("KeyError: 'a'; b") == "KeyError: 'a'; b"
+
+
+def test_why_a_unit_did_not_start_is_said_in_the_readers_language() -> None:
+    states = ("not-found", "masked", "error", "bad-setting")
+    obstacles = [
+        obstacle_of(what, {"LoadState": state, "LoadError": 'x "free: text"'}, is_to_be_active=is_timer)
+        for what, is_timer in (("its timer", True), ("its unit", False))
+        for state in states
+    ]
+    obstacles += [obstacle_of("its timer", {"LoadState": "loaded", "ActiveState": "inactive"}, is_to_be_active=True)]
+    failed = {"LoadState": "loaded", "ActiveState": "failed"}
+    obstacles += [obstacle_of("its unit", failed | {"Result": result}) for result in RESULTS]
+    reasons = [why_without_record("exit-code", "exited", str(number)) for number in (*BEFORE_THE_PROGRAM, 253)]
+    reasons += [why_without_record(result, "", "") for result in RESULTS]
+    reasons += [Skip.NEVER_STARTED.because(each) for each in obstacles]
+    with translation.override("ru"):
+        for reason in reasons:
+            never, _, why = reason.removesuffix(': "free: text"').partition(": ")
+            for english in filter(None, (never, *re.split(r" \(exit \d+\)|: ", why))):
+                assert english not in in_words(reason).replace(f"({english})", ""), in_words(reason)
+    with translation.override("de"):
+        said = {
+            "never started: a credential is missing (exit 243)": "nie gestartet: ein Credential fehlt (Exit-Code 243)",
+            "never started: exit 253 of systemd.exec(5)": "nie gestartet: Exit-Code 253, siehe systemd.exec(5)",
+            "never started: its unit cannot be loaded: /x: 'a' is bad": (
+                "nie gestartet: seine Unit lässt sich nicht laden: /x: 'a' is bad"
+            ),
+            "signal 9, and left no record": "Signal 9, ohne Aufzeichnung",
+            "exit 3": "Exit-Code 3",
+            "exit 3 (they say)": "Exit-Code 3 (they say)",
+        }
+        assert {english: in_words(english) for english in said} == said
 
 
 def test_schedules_are_said_in_the_readers_language() -> None:

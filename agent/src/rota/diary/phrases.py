@@ -18,6 +18,32 @@ REASONS = (
     _("until %(moment)s by %(who)s"), _("until resumed by %(who)s"),
     _("%(name)s was not reported; expected %(bound)s"), _("%(name)s is %(value)s; expected %(bound)s"),
 )  # fmt: skip
+NEVER_STARTED = (
+    _("its working directory cannot be entered"), _("its priority cannot be set"),
+    _("file descriptors cannot be handed on"), _("its program cannot be executed"), _("memory is short"),
+    _("a limit cannot be set"), _("its standing with the out-of-memory killer cannot be set"),
+    _("its signals cannot be set"), _("its standard input cannot be opened"), _("its standard output cannot be opened"),
+    _("its root directory cannot be entered"), _("its input and output priority cannot be set"),
+    _("its timer slack cannot be set"), _("its secure bits cannot be set"), _("its processor scheduling cannot be set"),
+    _("its processors cannot be set"), _("its group does not exist"), _("its user does not exist"),
+    _("its capabilities cannot be set"), _("its control group cannot be entered"), _("a session cannot be made"),
+    _("somebody at the console refused it"), _("its standard error cannot be opened"),
+    _("its PAM session cannot be opened"), _("its network cannot be set up"), _("a path that it needs is missing"),
+    _("new privileges cannot be forbidden"), _("its system calls cannot be filtered"),
+    _("its SELinux context cannot be set"), _("its personality cannot be set"), _("its AppArmor profile cannot be set"),
+    _("its address families cannot be restricted"), _("its runtime directory cannot be made"),
+    _("the owner of a file cannot be changed"), _("its SMACK label cannot be set"), _("its keyring cannot be set up"),
+    _("its state directory cannot be made"), _("its cache directory cannot be made"),
+    _("its logs directory cannot be made"), _("its configuration directory cannot be made"),
+    _("its memory policy cannot be set"), _("a credential is missing"),
+    _("a BPF program of its sandbox cannot be attached"), _("its timer is missing"), _("its timer is masked"),
+    _("its timer is stopped"), _("its timer was stopped"), _("its timer cannot be loaded"), _("its timer failed"),
+    _("its unit is missing"), _("its unit is masked"), _("its unit cannot be loaded"), _("its unit failed"),
+    _("%(why)s (exit %(code)s)"), _("exit %(code)s of systemd.exec(5)"), _("%(result)s %(code)s, and left no record"),
+    _("exit-code"), _("signal"), _("core-dump"), _("watchdog"), _("resources"), _("protocol"), _("oom-kill"),
+    _("start-limit-hit"), _("exec-condition"),
+)  # fmt: skip
+"""Why a unit did not begin, or left no record (core/incident.py, planning.py), and what systemd calls the outcome."""
 ENVIRONMENTS = (_("development"), _("staging"), _("production"), _("backup"))
 MEANS = (_("mail"), _("channel"), _("heartbeat"), _("webhook"), _("text message"))
 ERRORS = (
@@ -80,7 +106,9 @@ def group(placeholder: re.Match[str]) -> str:
     return f"(?P<{placeholder[1]}>{STANDS_FOR.get(placeholder[1], '.+')})"
 
 
-SAID: list[tuple[re.Pattern[str], str]] = [*compiled((*REASONS, *ENVIRONMENTS, *MEANS, *ERRORS, *AUDIT))]
+SAID: list[tuple[re.Pattern[str], str]] = [
+    *compiled((*NEVER_STARTED, *REASONS, *ENVIRONMENTS, *MEANS, *ERRORS, *AUDIT))
+]
 LEARNT: list[str] = []
 """What packs say besides."""
 PLANNED = compiled(SCHEDULE)
