@@ -18,7 +18,7 @@ FORMAT = 1
 
 INSTALL = [
     *("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--prefer-offline"),
-    *("--fetch-retries=1", "--loglevel=error"),
+    *("--fetch-retries=1", "--fetch-timeout=30000", "--loglevel=error"),
 ]
 PACK = [
     *("esbuild", "editor.js", "--bundle", "--minify", "--format=iife", "--target=es2020", "--charset=utf8"),

@@ -149,6 +149,7 @@ def test_what_is_found_stands_in_the_margin_and_below_while_one_writes(browser: 
     expect(page.locator(".cm-lint-marker-warning")).to_have_count(0)
     expect(page.locator("#remarks li")).to_have_count(1)
     page.keyboard.press("F8")
+    expect(page.locator(".cm-tooltip")).to_contain_text("was never closed")
     expect(script_of(page)).to_be_focused()
 
 
@@ -167,7 +168,6 @@ def test_what_was_written_is_what_is_saved(browser: Reader) -> None:
 
 def test_the_keyboard_leads_in_and_out(browser: Reader) -> None:
     page = browser.page()
-    page.get_by_text("make up for missed days").click()
     page.locator("textarea[name=description]").focus()
     page.keyboard.press("Tab")
     expect(script_of(page)).to_be_focused()
