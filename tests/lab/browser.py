@@ -43,13 +43,17 @@ class Browser:
 
     def post(self, path: str, *, page: str, **form: str | list[str]) -> str:
         """Send the form of this page. Returns the path of where it led to."""
+        return self.send(path, page=page, **form)[0]
+
+    def send(self, path: str, *, page: str, **form: str | list[str]) -> tuple[str, str]:
+        """The same; returns the path and the page there."""
         shown = self.get(page)
         hidden = {name: found[1] for name in ("csrfmiddlewaretoken", "token") if (found := value_of(name, shown))}
         content = urllib.parse.urlencode({**hidden, **form}, doseq=True).encode()
         referer = {"Referer": self.address + page}
         question = urllib.request.Request(self.address + path, content, referer)  # noqa: S310 - the address is the lab's own
         with self.opener.open(question, timeout=30) as answer:
-            return urllib.parse.urlsplit(answer.url).path
+            return urllib.parse.urlsplit(answer.url).path, str(answer.read().decode())
 
 
 def value_of(name: str, page: str) -> re.Match[str] | None:

@@ -6,6 +6,7 @@ The wall is tried here as scripts meet it: as the user of the task, within its u
 import base64
 import io
 import json
+import re
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from provision import lab as labs
 from tests.agent.reports import sandboxes
 from tests.agent.reports.test_attacks import ATTACKS, PRELUDE, SIEGES, script_of
 from tests.lab.agent_host import AgentHost
+from tests.lab.browser import Browser
 
 pytestmark = pytest.mark.lab
 
@@ -155,6 +157,53 @@ Client.objects.filter(username="press").update(access_key=sha256(b"{KEY}").hexdi
     log = host.do("cat", "/var/log/nginx/access.log").stdout
     assert "/reports/file/press/loans.csv" in log
     assert KEY not in log
+
+
+REPORT = "/reports/clients/press/loans.csv/"
+
+
+def test_an_editor_has_a_report_made_and_tries_another_text_of_it_in_the_diary(host: Host) -> None:
+    person = Browser(host.lab, "ada@example.org", "administrator")
+
+    def ended(asked: str) -> str:
+        host.wait(lambda: "loans.csv" in person.get(asked) and not is_open(person.get(asked)))
+        return person.get(asked)
+
+    before = host.do("stat", "--format=%Y", f"{STATE}/exports/press/loans.csv").stdout
+    made = ended(person.post(f"{REPORT}run", page=REPORT))
+    assert "301" in made, made
+    assert host.do("stat", "--format=%Y", f"{STATE}/exports/press/loans.csv").stdout > before
+
+    form = {"start_date": "2026-01-01", "frequency": "D", "file_name": "loans.csv", "month_end": "skip", "keep": "3"}
+    script = "from database import connect\nconnect().execute('CREATE TABLE mine (id int)')\n"
+    tried = person.post(f"{REPORT}try", page=REPORT, **form, script=script, query="SELECT 1")
+    assert tried.startswith("/reports/asked/"), tried
+    page = ended(tried)
+    assert "read-only transaction" in page or "permission denied" in page, page
+    assert "CREATE TABLE" not in person.get(REPORT), "a dry run saves nothing"
+    left = host.do("find", f"{STATE}/asked", "-type", "f").stdout
+    assert left == ""
+
+
+def test_a_program_has_a_report_made_as_of_old_and_waits_for_it(host: Host) -> None:
+    person = Browser(host.lab, "ada@example.org", "administrator")
+    _, made = person.send("/reports/tokens/make", page="/reports/tokens/", name="tests")
+    token = re.search(r'<code class="link">([^<]+)</code>', made)
+    identifier = re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}", person.get(REPORT))
+    assert token
+    assert identifier
+    bearer = ["--header", f"Authorization: Bearer {token[1]}", "--request", "POST"]
+    status, _, body = host.fetch(f"/runtask/{identifier[0]}", *bearer)
+    assert status == 200, body
+    told = json.loads(body)
+    assert list(told) == ["idTask", "message", "dateTime", "output", "success"]
+    assert (told["idTask"], told["message"], told["success"]) == (identifier[0], "OK", True)
+    assert host.fetch(f"/runtask/{identifier[0]}", "--request", "POST")[0] == 401
+    assert host.fetch(f"/runtask/{identifier[0]}", "--header", f"Authorization: Bearer {token[1]}")[0] == 405
+
+
+def is_open(page: str) -> bool:
+    return 'id="live-state"' in page
 
 
 def test_no_attack_passes_the_wall_in_the_tasks_own_unit(host: Host) -> None:
