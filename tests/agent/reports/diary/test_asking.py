@@ -30,13 +30,13 @@ from rota.packs.reports.diary import asking, places
 from rota.packs.reports.diary.attempts import keep_attempt
 from rota.packs.reports.diary.models import Asked, Client, Query, RunLog, Script, ScriptType, Task
 from rota.packs.reports.diary.options import is_busy_now, read_options
-from rota.packs.reports.diary.outputs import SHOWN
+from rota.packs.reports.diary.outputs import SHOWN, Part, read_new
 from rota.packs.reports.diary.pages import programs
 from rota.packs.reports.publishing import Export
 from rota.packs.reports.running import Desk
 from rota.packs.reports.sandbox import Limits
 from rota.packs.reports.sandbox.bubblewrap import Bubblewrap
-from tests.agent.diary.conftest import SOURCES, Cast, Shipper, visitor
+from tests.agent.diary.conftest import SOURCES, Cast, Shipper, undone, visitor
 from tests.agent.reports.diary.test_editor import NEW, REPORT, form_of
 from tests.agent.waiting import wait_until
 
@@ -178,10 +178,13 @@ def test_who_goes_on_writing_has_all_that_was_tried_and_loses_to_nobody(
     browser = visitor(editor)
     said = form_of(browser, REPORT, script="print('mine')", query="SELECT 'mine'", keep=7, checks=["csv"])
     page = asked_at(browser.post(TRY, said))
+    back = f"{REPORT}?tried={page.split('/')[3]}"
+    with undone():
+        assert browser.post(REPORT, form_of(browser, back)).status_code == 302, "nobody has changed it"
+        assert Script.objects.get().body == "print('mine')"
     other = cast.administrator
     assert other.post(REPORT, form_of(other, REPORT, query="SELECT 'theirs'")).status_code == 302
     answer(desk)
-    back = f"{REPORT}?tried={page.split('/')[3]}"
     assert back in text_of(browser, page)
     response = browser.get(back)
     values = response.context["values"]
@@ -293,6 +296,17 @@ def test_output_and_errors_are_followed_line_by_line_while_it_runs(desk: Desk, e
     assert "half" in shown
     assert 'class="status failed"' in shown
     assert live(browser, page, "running", last)[0] == {"end": "changed"}
+
+
+def test_who_follows_is_shown_the_latest_whole_lines_however_fast_it_writes(tmp_path: Path) -> None:
+    path = tmp_path / "output"
+    assert read_new(path, 0) == Part()
+    path.write_text("".join(f"{number}\n" for number in range(100_000)) + "begun")
+    part = read_new(path, 5)
+    assert (part.is_cut, part.end, part.lines[-1]) == (True, path.stat().st_size - len("begun"), "99999")
+    assert read_new(path, part.end) == Part("", part.end, False, path.stat().st_size)
+    path.write_text("x" * SHOWN)
+    assert read_new(path, 0).end == SHOWN, "a line without end is shown in pieces"
 
 
 @pytest.mark.parametrize(
