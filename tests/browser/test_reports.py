@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PASSWORD, Diary, environment, log_in
+from tests.browser.test_accessibility import AXE
 
 pytestmark = pytest.mark.browser
 
@@ -52,8 +54,14 @@ def opened(chromium: Browser, diary: Diary, *, script: bool) -> Page:
     return page
 
 
-def test_a_report_is_tried_watched_and_written_further(chromium: Browser, library: Diary) -> None:
+def test_a_report_is_tried_watched_and_written_further(chromium: Browser, library: Diary, npm_packages: Path) -> None:
     complaints: list[str] = []
+    axe = (npm_packages / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+    def check() -> None:
+        page.evaluate(axe)
+        complaints.extend(f"{page.url}: {each}" for each in page.evaluate(AXE))
+
     page = opened(chromium, library, script=True)
     page.on("console", lambda message: complaints.append(message.text))
     expect(page.locator("#live-output")).to_contain_text("1,<b>not bold</b>")
@@ -61,8 +69,13 @@ def test_a_report_is_tried_watched_and_written_further(chromium: Browser, librar
     expect(page.locator("#live-report")).to_contain_text("warning 2")
     expect(page.locator(".status.succeeded")).to_be_visible()
     expect(page.locator("#live-output")).to_contain_text("24,<b>not bold</b>")
+    check()
+    page.get_by_role("link", name="beside what is published").click()
+    check()
+    page.go_back()
     page.get_by_role("link", name="Go on writing what was tried").click()
     expect(page.get_by_label("Script", exact=True)).to_have_value(SCRIPT)
+    check()
     assert complaints == []
     page.context.close()
 
