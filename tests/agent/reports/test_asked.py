@@ -108,6 +108,9 @@ def test_an_id_is_answered_once(desk: Desk) -> None:
 
 
 def test_the_diary_reads_results_by_its_group_whatever_the_umask_is(desk: Desk) -> None:
+    group = next((each for each in os.getgroups() if each != os.getgid()), 65534 if os.geteuid() == 0 else os.getgid())
+    os.chown(desk.places.results, -1, group)
+    desk.places.results.chmod(0o2750)
     before = os.umask(0o077)
     try:
         identifier = ask(desk, defined("print(1)"))
@@ -117,6 +120,8 @@ def test_the_diary_reads_results_by_its_group_whatever_the_umask_is(desk: Desk) 
     folder = desk.places.results / identifier
     modes = {each.name: f"{each.stat().st_mode & 0o777:o}" for each in (folder, *folder.iterdir())}
     assert modes == {identifier: "750", "output": "640", "errors": "640", "result.json": "640", "request.json": "600"}
+    made = {each.name: each.stat().st_gid for each in (folder, *folder.iterdir())}
+    assert made == {**dict.fromkeys(modes, group), "request.json": os.getgid()}
 
 
 def test_what_the_host_may_not_read_is_answered_and_started_for_only_once(

@@ -94,8 +94,7 @@ def claim(path: Path, folder: Path) -> Claimed | None:
         lock = opened(path)
     except FileNotFoundError:
         return None
-    folder.mkdir(exist_ok=True)  # it is there where somebody was killed before the rename
-    folder.chmod(0o750)
+    make_shared(folder)
     if lock is None:
         path.rename(folder / "request.json")
         say(folder, {"refused": UNREADABLE})
@@ -109,6 +108,18 @@ def claim(path: Path, folder: Path) -> Claimed | None:
             folder.rmdir()
         return None
     return Claimed(folder, lock)
+
+
+def make_shared(folder: Path) -> None:
+    """Make it, if nobody was killed after that, for a group that is the outer folder's where that hands its own on.
+
+    Not by a change of mode, which would end that: only the kernel gives a folder that bit in a hardened unit.
+    """
+    before = os.umask(0o027)
+    try:
+        folder.mkdir(exist_ok=True)
+    finally:
+        os.umask(before)
 
 
 def opened(path: Path) -> int | None:
