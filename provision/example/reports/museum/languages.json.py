@@ -1,3 +1,5 @@
+"""How many titles there are in each language."""
+
 import json
 
 from database import connect

@@ -1,3 +1,5 @@
+"""Days on which the museum is open: all but Mondays."""
+
 from datetime import date, timedelta
 
 print("day,weekday")

@@ -1,3 +1,5 @@
+"""What was lent of each title."""
+
 from database import connect
 from queries.press import loans_csv
 from sniplets import table

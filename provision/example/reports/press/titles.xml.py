@@ -1,3 +1,5 @@
+"""Every title as XML, for catalogues."""
+
 from xml.sax.saxutils import escape, quoteattr
 
 from database import connect
