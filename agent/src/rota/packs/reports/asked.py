@@ -23,9 +23,9 @@ from uuid import UUID
 from rota.adapters.spool import replace_through
 from rota.core.errors import RotaError
 from rota.packs.reports import ledger
-from rota.packs.reports.attempt import Attempt, Outcome, Trigger, as_mapping
+from rota.packs.reports.attempt import Attempt, Trigger, as_mapping
 from rota.packs.reports.definitions import Definitions, from_json
-from rota.packs.reports.running import AlreadyRuns, Desk, Order, attempt_of, make
+from rota.packs.reports.running import AlreadyRuns, Desk, Order, make
 from rota.packs.reports.workplace import Workplace
 
 LINGER = 2.0
@@ -159,14 +159,11 @@ def answer_in(desk: Desk, folder: Path) -> Attempt | None:
     except RotaError as error:
         say(folder, {"refused": str(error)})
         return None
-    started = desk.now()
     try:
         attempt = make(desk, definitions, order)
     except AlreadyRuns as error:
         say(folder, {"refused": str(error), "is_running": True})
         return None
-    except OSError as error:
-        attempt = attempt_of(desk, definitions, order, started, Outcome.FAILED, str(error))
     if order.trigger is not Trigger.DRY_RUN:
         ledger.note(desk.places.ledger, attempt)
     say(folder, {"attempt": as_mapping(attempt)})

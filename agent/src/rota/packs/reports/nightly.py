@@ -11,12 +11,16 @@ from rota.packs.reports import ledger
 from rota.packs.reports.attempt import Attempt, Outcome, Trigger
 from rota.packs.reports.definitions import Definitions, Task
 from rota.packs.reports.frequency import is_due, missed
-from rota.packs.reports.running import AlreadyRuns, Desk, Order, attempt_of, make
+from rota.packs.reports.running import AlreadyRuns, Desk, Order, attempt_of, make, plainly
 from rota.packs.reports.workplace import Workplace
 
 
 class SomeFailed(RotaError):
     """Not every report could be made."""
+
+
+class NotNoted(RotaError):
+    """What came of these reports is told by this run alone, and not by their run logs."""
 
 
 Tell = Callable[[Attempt], None]
@@ -48,12 +52,14 @@ def chosen(definitions: Definitions, names: Sequence[str], day: date) -> list[Or
 def make_all(desk: Desk, definitions: Definitions, orders: Iterable[Order], *, at_once: int, tell: Tell) -> int:
     """Make them, so many at once; each is noted in the ledger and told as it ends. Returns how many failed.
 
-    Nothing that happens to one keeps another from being made.
+    Nothing that happens to one keeps another from being made. What a full disk keeps from being noted is noted after
+    the last one. Raises NotNoted where it cannot be then.
     """
     failed = 0
+    unnoted: list[Attempt] = []
     with ThreadPoolExecutor(at_once, thread_name_prefix="report") as pool:
         try:
-            going = {pool.submit(partial(make_one, desk, definitions, order)): order for order in orders}
+            going = {pool.submit(partial(make_one, desk, definitions, order, unnoted)): order for order in orders}
             for done in as_completed(going):
                 attempt = done.result()
                 failed += not attempt.outcome.is_good
@@ -62,18 +68,34 @@ def make_all(desk: Desk, definitions: Definitions, orders: Iterable[Order], *, a
             desk.stop.set()
             pool.shutdown(cancel_futures=True)
             raise
+    note_late(desk, unnoted)
     return failed
 
 
-def make_one(desk: Desk, definitions: Definitions, order: Order) -> Attempt:
-    """One report; a fault of ours is its failure as well, and is told with it."""
+def make_one(desk: Desk, definitions: Definitions, order: Order, unnoted: list[Attempt]) -> Attempt:
+    """One report; that it is being made already is its failure as well."""
     started = desk.now()
     try:
         attempt = make(desk, definitions, order)
-    except (AlreadyRuns, OSError) as error:
+    except AlreadyRuns as error:
         attempt = attempt_of(desk, definitions, order, started, Outcome.FAILED, str(error))
-    ledger.note(desk.places.ledger, attempt)
+    try:
+        ledger.note(desk.places.ledger, attempt)
+    except OSError:
+        unnoted.append(attempt)
     return attempt
+
+
+def note_late(desk: Desk, attempts: Iterable[Attempt]) -> None:
+    """Raises NotNoted."""
+    left = []
+    for attempt in attempts:
+        try:
+            ledger.note(desk.places.ledger, attempt)
+        except OSError as error:
+            left.append(f"{attempt.report} ({plainly(error)})")
+    if left:
+        raise NotNoted(", ".join(left))
 
 
 def last_day(places: Workplace) -> date | None:

@@ -2,9 +2,11 @@
 
 import fcntl
 import os
+import shutil
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -98,18 +100,30 @@ class Made:
 
 
 def make(desk: Desk, definitions: Definitions, order: Order) -> Attempt:
-    """Make a report; whatever is wrong with it is told by the attempt. Raises AlreadyRuns, and OSError of our own."""
-    with locked(desk.places.locks / f"{order.task.id}.lock", definitions.report_name(order.task)):
-        started, made = desk.now(), None
-        try:
+    """Make a report; whatever is wrong with it, or with us, is told by the attempt. Raises AlreadyRuns."""
+    started, made = desk.now(), None
+    try:
+        with locked(desk.places.locks / f"{order.task.id}.lock", definitions.report_name(order.task)):
             with tree_of(desk, definitions, order.task) as tree:
                 made = work(desk, definitions, order, tree)
             outcome, message = Outcome.SHOWN if order.shown else Outcome.PUBLISHED, "OK"
-        except ScriptFailed as error:
-            outcome, message = Outcome.FAILED, str(error)
-        except RotaError as error:
-            outcome, message = Outcome.REFUSED, str(error)
-        return attempt_of(desk, definitions, order, started, outcome, message, made)
+    except AlreadyRuns:
+        raise
+    except ScriptFailed as error:
+        outcome, message = Outcome.FAILED, str(error)
+    except RotaError as error:
+        outcome, message = Outcome.REFUSED, str(error)
+    except OSError as error:
+        outcome, message = Outcome.FAILED, plainly(error)
+    except Exception as error:  # a fault of ours is this report's failure alone
+        traceback.print_exc()
+        outcome, message = Outcome.FAILED, f"{type(error).__name__}: {error}"
+    return attempt_of(desk, definitions, order, started, outcome, message, made)
+
+
+def plainly(error: OSError) -> str:
+    """As in "No space left on device: FILE"."""
+    return ": ".join(str(part) for part in (error.strerror or error, error.filename) if part)
 
 
 def attempt_of(
@@ -161,10 +175,29 @@ def tree_of(desk: Desk, definitions: Definitions, task: Task) -> Iterator[Path]:
     script = script_to_run(definitions, task)
     needed = collect(script, definitions)
     look_through(desk.guard, [script, *needed.snippets])
-    with tempfile.TemporaryDirectory(dir=desk.places.trees) as folder:
+    trees = desk.places.trees
+    with folder_held(trees, fcntl.LOCK_SH), tempfile.TemporaryDirectory(dir=trees) as folder:
         tree = Path(folder) / "tree"
         write_tree(bundle(script, needed.snippets, needed.queries, desk.database), tree)
         yield tree
+
+
+def sweep_trees(trees: Path) -> None:
+    """Remove what runs that were killed left; unless others go on at this moment, for it may be theirs."""
+    with suppress(BlockingIOError), folder_held(trees, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        for left in trees.iterdir():
+            shutil.rmtree(left)
+
+
+@contextmanager
+def folder_held(folder: Path, how: int) -> Iterator[None]:
+    """A lock on a folder, as `flock` names it. Raises BlockingIOError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def script_to_run(definitions: Definitions, task: Task) -> Script:

@@ -17,7 +17,7 @@ from rota.packs.reports.database import Database, Engine
 from rota.packs.reports.definitions import Definitions
 from rota.packs.reports.folder import read_folder
 from rota.packs.reports.publishing import Export
-from rota.packs.reports.running import Desk, Guard
+from rota.packs.reports.running import Desk, Guard, sweep_trees
 from rota.packs.reports.sandbox import MEBIBYTE, Limits
 from rota.packs.reports.sandbox.bubblewrap import Bubblewrap
 from rota.packs.reports.workplace import STATE, Workplace
@@ -82,10 +82,15 @@ def reports_nightly(
             print(f"{definitions.report_name(order.task)} would be made, for {order.planned}")
         return
     Export(desk.places.exports).sweep()
-    failed = nightly.make_all(desk, definitions, orders, at_once=at_once, tell=teller_of(report, len(orders)))
+    sweep_trees(desk.places.trees)
+    try:
+        failed = nightly.make_all(desk, definitions, orders, at_once=at_once, tell=teller_of(report, len(orders)))
+    except nightly.NotNoted:
+        hand_over(report, desk, teller)
+        raise
+    hand_over(report, desk, teller)  # first, for it makes room on a full disk
     if not reports:
         nightly.remember_day(desk.places, today)
-    hand_over(report, desk, teller)
     if failed:
         raise nightly.SomeFailed(f"{failed} of {len(orders)}")
     if not orders:
