@@ -20,8 +20,9 @@ from rota.diary import models
 from rota.diary.login import MOST_PER_ADDRESS, MOST_PER_EMAIL, MOST_PER_PAIR
 from rota.diary.models import Deploy, Host, LoginFailure, Outbound, Person, Review, Run
 from rota.diary.paging import PAGE
+from rota.diary.views import unhandled_failures
 from tests.agent.diary.conftest import PASSWORD, Cast, Shipper, visitor
-from tests.agent.diary.records import caught, deploy, failed, run, running
+from tests.agent.diary.records import caught, deploy, failed, identifier, run, running
 
 PAGES = ("/", "/runs/", "/tasks/", "/hosts/", "/releases/", "/outbox/")
 OPEN = ("/login/", "/healthz", "/static/diary/diary.css")
@@ -200,6 +201,26 @@ def test_the_overview_shows_what_needs_somebody(cast: Cast, production: Shipper)
         assert shown in page
     for hidden in ("exit 4", "quiet_success"):
         assert hidden not in page
+
+
+@pytest.mark.each_engine
+def test_of_failures_the_newest_of_each_task_is_shown_once_with_how_many_there_are(
+    cast: Cast, production: Shipper
+) -> None:
+    ids = sorted(identifier() for _ in range(3))
+    production.ship(
+        failed(task="at_once", id=ids[1], started=at(9)),
+        failed(task="at_once", id=ids[2], started=at(9)),
+        failed(task="at_once", id=ids[0], started=at(9)),
+        failed(task="handled", started=at(8)),
+        failed(task="earlier", started=at(1)),
+        failed(task="earlier", started=at(7)),
+    )
+    Run.objects.filter(task="handled").update(review="done")
+    Run.objects.filter(task="earlier", started=at(7)).update(review="ongoing")
+    chosen = [(run.task, str(run.pk), run.open) for run in unhandled_failures(9)]  # type: ignore[attr-defined]  # as said
+    assert chosen == [("at_once", ids[2], 3), ("earlier", str(Run.objects.get(review="ongoing").pk), 2)]
+    assert [run.task for run in unhandled_failures(1)] == ["at_once"]
 
 
 def test_a_handled_failure_leaves_the_overview(cast: Cast, production: Shipper) -> None:
