@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from xml.etree import ElementTree
 
 import pytest
+from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,3 +78,12 @@ def test_every_run_is_drawn_within_the_chart_whatever_it_took(runs: list[tuple[i
 def test_a_year_may_begin_and_end_anywhere() -> None:
     for ago in range(8):
         drawn(year_of([], until=date(2028, 3, 1) - timedelta(days=ago), label=""))
+
+
+def test_amounts_are_said_in_the_language_of_each_reader() -> None:
+    said = {}
+    for language in ("en", "de", "ru", "en"):
+        with translation.override(language):
+            said[language] = summary_of([day(1, succeeded=1234)])
+    assert said["en"] == "1,234 runs: 1,234 succeeded"
+    assert len(set(said.values())) == 3

@@ -8,13 +8,14 @@ its colour, and a title that says what it is. Marks are many: each is written at
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from html import escape
 from statistics import median, quantiles
 from typing import Protocol
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext, ngettext, ngettext_lazy
+from django.utils.translation import get_language, gettext, ngettext, ngettext_lazy
 
 from rota.diary.templatetags.diary import number
 
@@ -212,5 +213,11 @@ def summary_of(days: Iterable[Day]) -> str:
 
 def amounts(runs: Mapping[str, int], statuses: Iterable[str]) -> str:
     """How many runs ended so, in words; those that there are none of left out."""
-    amounts = ((status, runs[status]) for status in statuses if runs.get(status))
-    return ", ".join(AMOUNTS[status] % {"runs": runs, "shown": number(runs)} for status, runs in amounts)
+    language = get_language()
+    return ", ".join(amount(status, runs[status], language) for status in statuses if runs.get(status))
+
+
+@lru_cache(maxsize=1000)
+def amount(status: str, runs: int, language: str | None) -> str:
+    """So many runs of this status, in this language; most days of a year say the same."""
+    return AMOUNTS[status] % {"runs": runs, "shown": number(runs)}
