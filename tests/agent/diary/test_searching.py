@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -237,6 +238,18 @@ def test_a_search_that_takes_too_long_says_how_far_it_came_and_goes_on_from_ther
             break
         whole = Span(LOWEST, finding.stopped) if newest_first else Span(finding.stopped + 1, HIGHEST)
     assert found == list(Run.objects.order_by("-started" if newest_first else "started").values_list("pk", flat=True))
+
+
+def test_what_no_run_has_is_asked_for_by_spans_only_where_these_bound_the_work(
+    production: Shipper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = datetime.now(UTC)
+    production.ship(*(run(output="one two", started=(now - timedelta(days=n)).isoformat()) for n in (0, 1, 9, 99, 300)))
+    monkeypatch.setattr(indexes, "WALKED", {"postgresql": 1, "sqlite": 1})
+    with CaptureQueriesContext(connection) as asked:
+        assert list(Finding(Asked(parse('"two one"')), Span(LOWEST, HIGHEST))) == []
+    amount = sum("MATCH" in each["sql"] or "key + 0" in each["sql"] for each in asked)
+    assert amount == (1 if connection.vendor == "sqlite" else 5)
 
 
 def test_a_statement_that_takes_too_long_is_ended_and_the_next_one_is_answered(production: Shipper) -> None:

@@ -48,7 +48,8 @@ class Finding:
             if len(near) < MANY:
                 break
         within = LONGEST
-        for span in spans(left, newest_first=self.newest_first):
+        parts = spans(left, newest_first=self.newest_first) if index().is_bounded else [left]
+        for span in parts:
             if within <= 0:
                 self.stopped = nearest(span, newest_first=self.newest_first)
                 return

@@ -60,6 +60,12 @@ class Asked:
 
 
 class Index(Protocol):
+    is_bounded: bool
+    """Whether it looks for what a span has not in that span alone: then a search goes by spans, the nearest first.
+
+    FTS5 does not: it goes on to the next hit, wherever that is. To ask for all time takes no longer than for an hour.
+    """
+
     def put(self, documents: Mapping[int, tuple[UUID, Document]]) -> None:
         """Add these documents under their keys, which are free."""
 
@@ -124,6 +130,8 @@ def free_keys(wanted: Mapping[UUID, int]) -> dict[UUID, int]:
 class PostgresIndex:
     """Each run's words are a tsvector in its row; blocks of time are words among them, so GIN finds both at once."""
 
+    is_bounded = True
+
     def put(self, documents: Mapping[int, tuple[UUID, Document]]) -> None:
         with connection.cursor() as cursor:
             cursor.executemany(
@@ -164,6 +172,8 @@ class PostgresIndex:
 
 class SqliteIndex:
     """FTS5 without the texts. It forgets a text only when it is told it, so a row keeps it, compressed."""
+
+    is_bounded = False
 
     def put(self, documents: Mapping[int, tuple[UUID, Document]]) -> None:
         texts = {key: str(document) for key, (_, document) in documents.items()}
