@@ -84,6 +84,6 @@ def test_amounts_are_said_in_the_language_of_each_reader() -> None:
     said = {}
     for language in ("en", "de", "ru", "en"):
         with translation.override(language):
-            said[language] = summary_of([day(1, succeeded=1234)])
-    assert said["en"] == "1,234 runs: 1,234 succeeded"
+            said[language] = day(1, succeeded=1234).title.partition(": ")[2]
+    assert said["en"] == "1,234 succeeded"
     assert len(set(said.values())) == 3
