@@ -1,5 +1,6 @@
 """What is searched for is found: every run that has it and no other, as people type it, on both databases."""
 
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from rota.diary.searching.finding import Finding, spans
 from rota.diary.searching.index import HIGHEST, LOWEST, Asked, Span
 from rota.diary.searching.keeping import fill, not_before, refresh
 from rota.diary.searching.query import BadQuery, parse
-from rota.diary.searching.words import document, fact
+from rota.diary.searching.words import document, fact, folded
 from tests.agent.diary.conftest import Shipper
 from tests.agent.diary.records import failed, identifier, run, running
 
@@ -238,6 +239,15 @@ def test_a_search_that_takes_too_long_says_how_far_it_came_and_goes_on_from_ther
             break
         whole = Span(LOWEST, finding.stopped) if newest_first else Span(finding.stopped + 1, HIGHEST)
     assert found == list(Run.objects.order_by("-started" if newest_first else "started").values_list("pk", flat=True))
+
+
+@given(st.text("ab_1 é-", max_size=40), st.lists(st.text("ab1é", min_size=1, max_size=2), min_size=1, max_size=2))
+def test_lines_show_whole_words_and_no_part_of_one(text: str, words: list[str]) -> None:
+    pattern = pattern_of(parse('"' + " ".join(words) + '"'))
+    assert pattern
+    plain = folded(text)
+    usual = re.compile("(?<![a-z0-9])" + "[^a-z0-9]+".join(map(folded, words)) + "(?![a-z0-9])")
+    assert [each.span() for each in pattern.finditer(plain)] == [each.span() for each in usual.finditer(plain)]
 
 
 def test_what_no_run_has_is_asked_for_by_spans_only_where_these_bound_the_work(

@@ -18,11 +18,16 @@ BEFORE, WIDTH = 60, 200
 def pattern_of(query: Query) -> re.Pattern[str] | None:
     """What finds any of the query's terms in a folded text; None where it only excludes."""
     terms = [
-        r"(?<![^\W_])" + between(term.words).join(term.words) + ("" if term.is_beginning else r"(?![^\W_])")
+        between(term.words).join((begun(term.words[0]), *term.words[1:])) + ("" if term.is_beginning else r"(?![^\W_])")
         for term in query.terms
         if not term.is_excluded
     ]
     return re.compile("|".join(sorted(terms, key=len, reverse=True))) if terms else None
+
+
+def begun(word: str) -> str:
+    """This word, where no letter and no digit stands before it; that is looked at last, so that `re` seeks the word."""
+    return rf"{word}(?<![^\W_]{word})"
 
 
 def between(words: tuple[str, ...]) -> str:
