@@ -1,7 +1,8 @@
-"""A client that keeps requesting until its standard input closes: `python load.py ADDRESS NAME CERTIFICATE SECONDS`.
+"""A client that keeps requesting until its standard input closes: `load.py ADDRESS NAME CERTIFICATE SECONDS PAUSE`.
 
-Half of its threads keep their connection, half open a new one for each request. At its end it prints one JSON object:
-how many requests were served, every failure, the slowest answer and the releases that /readyz named.
+Each of its threads pauses so many seconds between two requests. Half of them keep their connection, half open a new one
+for each request. At its end it prints one JSON object: how many requests were served, every failure, the slowest answer
+and the releases that /readyz named.
 """
 
 import http.client
@@ -61,24 +62,27 @@ def request(connection: Connection, path: str, tally: Tally) -> None:
         tally.releases[json.loads(body)["release"]] += 1
 
 
-def keep_requesting(connection: Connection, keep: bool, tally: Tally, end: threading.Event, deadline: float) -> None:
+def keep_requesting(
+    connection: Connection, keep: bool, tally: Tally, end: threading.Event, deadline: float, pause: float
+) -> None:
     number = 0
     while not end.is_set() and time.monotonic() < deadline and number < MOST_REQUESTS // THREADS:
         request(connection, PATHS[number % len(PATHS)], tally)
         number += 1
         if not keep:
             connection.close()
+        end.wait(pause)
     connection.close()
 
 
-def main(address: str, name: str, certificate: str, seconds: float) -> None:
+def main(address: str, name: str, certificate: str, seconds: float, pause: float) -> None:
     context = ssl.create_default_context(cafile=certificate)
     end, deadline = threading.Event(), time.monotonic() + seconds
     tallies = [Tally() for _ in range(THREADS)]
     threads = [
         threading.Thread(
             target=keep_requesting,
-            args=(Connection(address, name, context), number % 2 == 0, tally, end, deadline),
+            args=(Connection(address, name, context), number % 2 == 0, tally, end, deadline, pause),
         )
         for number, tally in enumerate(tallies)
     ]
@@ -105,4 +109,4 @@ def main(address: str, name: str, certificate: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4]))
+    main(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4]), float(sys.argv[5]))
