@@ -1,4 +1,4 @@
-"""Roles and databases of `converge` on a real PostgreSQL: who may read a database reads all of it, writes nothing."""
+"""Roles and databases on real servers: who may read a database reads all of it, and writes nothing."""
 
 import os
 import subprocess
@@ -8,8 +8,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
-from tests.agent.neighbours import open_folder, postgres_cluster
+from tests.agent.neighbours import mariadb_server, open_folder, postgres_cluster
 from tests.provision.test_converge import loaded
 from tests.provision.test_roles import ROOT
 from tests.provision.test_templates import rendered
@@ -142,3 +145,26 @@ def test_a_role_for_some_databases_alone_reaches_no_other(cluster: Path, converg
     finally:
         rules.write_text(before)
         say("select pg_reload_conf()")
+
+
+@pytest.mark.usefixtures("ansible_plugins")
+def test_the_reports_user_of_mariadb_reads_one_database_and_nothing_else() -> None:
+    """The role's own statements, twice; an underscore in a name stands for itself."""
+    (step,) = [
+        one for one in yaml.safe_load((ROOT / "roles/reports/tasks/main.yml").read_text()) if "stdin" in str(one)
+    ]
+    template = trust_as_template(step["ansible.builtin.command"]["stdin"])
+    statements = Templar(DataLoader(), variables={"reports_database": "our_library"}).template(template)
+    with open_folder("mariadb") as folder, mariadb_server(folder / "server") as socket:
+        client = ["mariadb", "--no-defaults", f"--socket={socket}", "--batch", "--raw", "--skip-column-names"]
+
+        def say(sql: str) -> list[str]:
+            return subprocess.run(client, input=sql, capture_output=True, text=True, check=True).stdout.splitlines()
+
+        say("CREATE DATABASE our_library; CREATE DATABASE ourXlibrary")
+        say(statements)
+        say("GRANT INSERT ON ourXlibrary.* TO 'rota-reports'@localhost")
+        say(statements)
+        usage, select = sorted(say("SHOW GRANTS FOR 'rota-reports'@localhost"))[::-1]
+        assert usage == "GRANT USAGE ON *.* TO `rota-reports`@`localhost` IDENTIFIED VIA unix_socket"
+        assert select == "GRANT SELECT, SHOW VIEW ON `our\\_library`.* TO `rota-reports`@`localhost`"
