@@ -3,6 +3,7 @@
 import hashlib
 import os
 import secrets
+import shutil
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from provision.errors import OperatorError
 
 LOGIN = "admin@example.com"
 OLD_DAYS = 10
+DATABASE_FREE = ("museum/opening.csv", "museum/broken.txt")
 
 
 class EmbeddedFailed(OperatorError):
@@ -35,7 +37,7 @@ def run(root: Path, home: Path | None = None, *, days: int = 30) -> int:
     for task in tasks(home):
         print(f"── rota run {task}", flush=True)
         subprocess.run([python, "-m", "rota.cli", "run", task], env=environment, check=False)
-    return show(python, environment, home, days)
+    return show(root, python, environment, home, days)
 
 
 def ensure_python(root: Path, venv: Path) -> str:
@@ -112,7 +114,7 @@ def kept_secret(path: Path) -> str:
     return path.read_text()
 
 
-def show(python: str, environment: Mapping[str, str], home: Path, days: int) -> int:
+def show(root: Path, python: str, environment: Mapping[str, str], home: Path, days: int) -> int:
     """Serve the diary, send it the records, say where it is, and wait for Ctrl-C."""
     credentials = {**environment, "CREDENTIALS_DIRECTORY": str(home / "credentials")}
     serve = [python, "-m", "rota.diary.manage", "serve", "--port", "0"]
@@ -122,6 +124,7 @@ def show(python: str, environment: Mapping[str, str], home: Path, days: int) -> 
             raise EmbeddedFailed("the diary did not start; its message is above")
         try:
             ship(python, environment, home, address)
+            make_reports(root, python, environment, home, address)
             populate = [python, "-m", "rota.diary.manage", "populate", "--days", str(days)]
             subprocess.run(populate, env=environment, check=True)
             password = (home / "credentials" / "diary_admin_password").read_text()
@@ -131,6 +134,21 @@ def show(python: str, environment: Mapping[str, str], home: Path, days: int) -> 
             return 0
         finally:
             diary.terminate()
+
+
+def make_reports(root: Path, python: str, environment: Mapping[str, str], home: Path, address: str) -> None:
+    """Take the example's reports into the diary and make those that read no database, where there is their sandbox."""
+    example = root / "provision" / "example" / "reports"
+    taken = [python, "-m", "rota.diary.manage", "import_reports", str(example)]
+    subprocess.run(taken, env=environment, check=True)
+    if shutil.which("bwrap") is None:
+        print("Without bubblewrap no reports are made; on Debian: apt-get install bubblewrap")
+        return
+    settings = {"folder": str(example), "state": str(home / "reports"), "diary": address}
+    write(home / "tasks.yml", {"tasks": {**tasks(home), "reports_nightly": {"settings": settings}}})
+    chosen = [word for name in DATABASE_FREE for word in ("--set", f"reports={name}")]
+    subprocess.run([python, "-m", "rota.cli", "run", "reports_nightly", *chosen], env=environment, check=False)
+    ship(python, environment, home, address)
 
 
 def ship(python: str, environment: Mapping[str, str], home: Path, address: str) -> None:

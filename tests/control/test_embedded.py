@@ -54,6 +54,14 @@ def test_every_record_reaches_the_diary(shown: tuple[subprocess.Popen[str], str]
     assert "5 records acknowledged" in shown[1]
 
 
+def test_the_examples_reports_are_made_and_can_be_fetched(shown: tuple[subprocess.Popen[str], str]) -> None:
+    assert "museum/opening.csv: published" in shown[1]
+    found = re.search(r"The diary: +(http://127\.0\.0\.1:\d+/)", shown[1])
+    assert found, shown[1]
+    with urllib.request.urlopen(f"{found[1]}reports/file/museum/opening.csv", timeout=10) as answer:  # noqa: S310 - the address is our own
+        assert answer.read().startswith(b"day,weekday\n2026-01-01,Thursday\n")
+
+
 def test_the_diary_answers_where_it_says(shown: tuple[subprocess.Popen[str], str]) -> None:
     found = re.search(r"The diary: +(http://127\.0\.0\.1:\d+/)", shown[1])
     assert found, shown[1]

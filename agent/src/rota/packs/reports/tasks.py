@@ -9,7 +9,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from rota.adapters.diary import Diary, DiaryBusy, DiaryRefused, DiaryUnreachable, read_token
-from rota.core.places import on_host
+from rota.core.places import on_host, under
 from rota.packs import Report, task
 from rota.packs.reports import asked, ledger, nightly, source
 from rota.packs.reports.attempt import Attempt
@@ -177,7 +177,9 @@ def diary_at(url: str, certificate: Path | None) -> Diary | None:
     """The diary of this address, where there is one. Raises DiaryRefused."""
     if not url:
         return None
-    return Diary(url=url.rstrip("/"), token=read_token(on_host().credentials), certificate=certificate)
+    home = os.environ.get("ROTA_HOME")
+    credentials = (under(Path(home)) if home else on_host()).credentials
+    return Diary(url=url.rstrip("/"), token=read_token(credentials), certificate=certificate)
 
 
 def teller_of(report: Report, number: int | None) -> Callable[[Attempt], None]:
