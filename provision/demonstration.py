@@ -193,7 +193,7 @@ def farewell(root: Path) -> str:
         [
             f"The diary:  https://{address}/   (its certificate is its own: the browser will ask)",
             f"Login:      {person['email']}   {password}",
-            f"Reports:    https://{address}/reports/files/press/   (an example's; some are public)",
+            f"A report:   https://{address}/reports/file/press/titles.xml   (public; the diary has the others)",
             "Look:       ./run production status      ./run staging runs      ./run production logs check_host",
             "Go on:      ./run production deploy      ./run restore_staging   ./run production shell",
             "End:        ./run lab.down",

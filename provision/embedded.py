@@ -146,6 +146,7 @@ def make_reports(root: Path, python: str, environment: Mapping[str, str], home: 
         return
     settings = {"folder": str(example), "state": str(home / "reports"), "diary": address}
     write(home / "tasks.yml", {"tasks": {**tasks(home), "reports_nightly": {"settings": settings}}})
+    ship(python, environment, home, address)  # so that the diary knows who makes reports
     chosen = [word for name in DATABASE_FREE for word in ("--set", f"reports={name}")]
     subprocess.run([python, "-m", "rota.cli", "run", "reports_nightly", *chosen], env=environment, check=False)
     ship(python, environment, home, address)

@@ -11,6 +11,7 @@ from django.test import Client as Browser
 
 from rota.diary.configuration import Form
 from rota.diary.models import AuditEntry, LoginFailure, Person
+from rota.packs.reports.diary import places
 from rota.packs.reports.diary.models import Client, RunLog, Task
 from tests.agent.diary.conftest import PASSWORD, Cast, visitor
 from tests.agent.reports.diary.conftest import Publish
@@ -150,9 +151,12 @@ def test_a_form_from_another_site_logs_nobody_in(book: Task) -> None:
 
 
 def test_failures_and_what_is_inactive_are_not_listed(book: Task) -> None:
+    file = places.exports() / "library/books.csv"
+    file.rename(file.with_name(".away"))
     RunLog.objects.update(is_success=False)
     assert "books.csv" not in logged_in().get(PAGE).content.decode()
-    RunLog.objects.update(is_success=True)
+    file.with_name(".away").rename(file)
+    assert "books.csv" in logged_in().get(PAGE).content.decode()
     Task.objects.update(is_active=False)
     assert "books.csv" not in logged_in().get(PAGE).content.decode()
 
@@ -229,3 +233,11 @@ def test_on_a_host_nginx_sends_the_bytes(book: Task, settings: Any) -> None:
     assert response["X-Accel-Redirect"] == "/reports-exports/library/books.csv"
     assert (response.status_code, response.content) == (200, b"")
     assert visitor().get(FILE).get("X-Accel-Redirect") is None
+
+
+def test_a_file_is_listed_before_the_diary_has_heard_of_its_run(book: Task) -> None:
+    RunLog.objects.all().delete()
+    page = logged_in().get(PAGE).content.decode()
+    assert f'href="{FILE}"' in page
+    (places.exports() / "library/books.csv").unlink()
+    assert FILE not in logged_in().get(PAGE).content.decode()

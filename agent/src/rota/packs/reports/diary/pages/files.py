@@ -124,15 +124,16 @@ def leave(request: HttpRequest, username: str) -> HttpResponseBase:
 def files_of(client: Client) -> list[dict[str, Any]]:
     """What is made for the client now and was made at least once; failures are not its concern."""
     good = Max("log__date", filter=Q(log__is_success=True))
-    tasks = client.tasks.filter(is_active=True).annotate(made=good).filter(made__isnull=False).order_by("file_name")
+    tasks = client.tasks.filter(is_active=True).annotate(made=good).order_by("file_name")
     export, today = Export(places.exports()), timezone.localdate()
-    return [described(export, client, task, today) for task in tasks]
+    return [each for task in tasks if (each := described(export, client, task, today))["updated"]]
 
 
 def described(export: Export, client: Client, task: Task, today: date) -> dict[str, Any]:
     target = f"{client.username}/{task.file_name}"
     current = export.current(target)
-    made: datetime = current.at if current else getattr(task, "made")  # noqa: B009  the query adds it
+    # The file tells, also where its run has not reached the diary yet.
+    made: datetime | None = current.at if current else getattr(task, "made")  # noqa: B009  the query adds it
     return {
         "task": task,
         "updated": made,
