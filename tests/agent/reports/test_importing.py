@@ -15,6 +15,7 @@ from django.contrib.auth.hashers import BCryptPasswordHasher
 from pymysql.constants import CLIENT
 
 from rota.packs.reports import importing
+from rota.packs.reports.__main__ import main
 from rota.packs.reports.definitions import Frequency, ScriptType
 from rota.packs.reports.folder import canonical, read_folder, write_folder
 from rota.packs.reports.importing import BadDatabase, Imported, address_of, password_of, read_database
@@ -136,6 +137,16 @@ def test_what_is_not_taken_is_told(imported: Imported) -> None:
 def test_an_import_can_be_kept_as_files(imported: Imported, tmp_path: Path) -> None:
     write_folder(imported.definitions, tmp_path)
     assert read_folder(tmp_path) == canonical(imported.definitions)
+
+
+def test_run_logs_can_be_kept_as_a_file(
+    url: str, imported: Imported, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["import", url, "--folder", str(tmp_path / "reports"), "--logs", "2", "--logs-file", str(tmp_path / "logs")]
+    assert main(words) == 0
+    assert f"3 run logs written to {tmp_path / 'logs'}" in capsys.readouterr().out
+    assert importing.read_logs(tmp_path / "logs") == imported.logs
+    assert main([*words[:-1], "/no/such/logs"]) == 2
 
 
 def test_an_import_changes_nothing(url: str) -> None:

@@ -1,12 +1,15 @@
 """`rota-diary import_reports`: a folder of definitions becomes what people write on in the diary."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from django.core.management import call_command
 
-from rota.packs.reports.diary.models import Client, History, Task
+from rota.packs.reports.diary.models import Client, History, RunLog, Task
 from rota.packs.reports.folder import BadFolder
+from rota.packs.reports.importing import BadLogs, write_logs
+from rota.packs.reports.importing import RunLog as Original
 from tests.agent.reports.test_folder import put
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -42,4 +45,35 @@ def test_names_that_are_not_possible_keep_all_of_it_out(database: object, tmp_pa
     put(tmp_path, **{"ab/client.yml": "name: Too short"})
     with pytest.raises(BadFolder, match="user name 'ab'"):
         call_command("import_reports", str(tmp_path))
+    assert Client.objects.count() == 0
+
+
+def test_run_logs_are_taken_once_and_those_of_unknown_reports_are_told(
+    database: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = put(tmp_path / "definitions", **{"abc/titles.xml.yml": "id: t1\nstart_date: 2024-02-07"})
+    file = tmp_path / "logs"
+    at = datetime(2024, 2, 7, 2, 0, 1, tzinfo=UTC)
+    logs = [
+        Original(1, "t1", at, is_success=True, message="OK"),
+        Original(2, "t1", at, is_success=False, message="ü" * 40_000 + "\0"),
+        Original(3, "gone", at, is_success=True, message="OK"),
+    ]
+    write_logs(logs, file)
+    assert "Run logs: 2 taken, 1 of reports that are not there" in take(folder, capsys, "--logs", str(file))
+    rows = RunLog.objects.order_by("date", "is_success").values_list("task", "date", "is_success", "outcome", "trigger")
+    assert list(rows) == [("t1", at, False, "failed", ""), ("t1", at, True, "published", "")]
+    assert len(RunLog.objects.get(is_success=False).message.encode()) <= 65_535
+    assert "Run logs: 0 taken, 1" in take(folder, capsys, "--logs", str(file))
+    assert RunLog.objects.count() == 2
+
+
+NO_ZONE = '{"logs": [{"id": 1, "id_task": "t", "date": "2024-01-01T00:00:00", "is_success": true, "message": ""}]}'
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"logs": [{"id": 1}]}', NO_ZONE])
+def test_what_are_no_run_logs_keeps_all_of_it_out(database: object, tmp_path: Path, content: str) -> None:
+    (tmp_path / "logs").write_text(content)
+    with pytest.raises(BadLogs, match="logs"):
+        call_command("import_reports", str(put(tmp_path / "definitions")), "--logs", str(tmp_path / "logs"))
     assert Client.objects.count() == 0

@@ -53,7 +53,18 @@ def import_database(words: argparse.Namespace) -> int:
     if not words.dry_run:
         changed = write_folder(imported.definitions, words.folder)
         print(f"{len(changed)} files changed in {words.folder}")
+        if words.logs_file:
+            save_logs(imported, words.logs_file)
     return 0
+
+
+def save_logs(imported: importing.Imported, file: Path) -> None:
+    """Raises Unwritable."""
+    try:
+        importing.write_logs(imported.logs, file)
+    except OSError as error:
+        raise Unwritable(f"{file}: {error.strerror}") from None
+    print(f"{len(imported.logs)} run logs written to {file}")
 
 
 def told(remarks: Iterable[Remark]) -> int:
@@ -66,6 +77,10 @@ def told(remarks: Iterable[Remark]) -> int:
 
 class Unreadable(RotaError):
     """This file cannot be read."""
+
+
+class Unwritable(RotaError):
+    """This file cannot be written."""
 
 
 def content_of(file: Path) -> str:
@@ -106,6 +121,7 @@ def parser() -> argparse.ArgumentParser:
     into.add_argument("--folder", type=Path, default=FOLDER, help="where the definitions go")
     into.add_argument("--password-file", type=Path, metavar="FILE", help=f"else {importing.PASSWORD} is used")
     into.add_argument("--logs", type=int, default=importing.LOGS, metavar="N", help="run logs read of each report")
+    into.add_argument("--logs-file", type=Path, metavar="FILE", help="where run logs go, for rota-diary import_reports")
     into.add_argument("--dry-run", action="store_true", help="only tell what would come of it")
     return made
 

@@ -6,18 +6,21 @@ diary.
 """
 
 import hashlib
+import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from rota.adapters.spool import replace_through
 from rota.core.errors import RotaError
+from rota.packs.reports.attempt import aware
 from rota.packs.reports.definitions import Client, Definitions, Frequency, Query, Script, ScriptType, Task
 from rota.packs.reports.frequency import next_due
 from rota.packs.reports.names import BadName, check_key
@@ -34,6 +37,10 @@ Rows = Callable[[str], Sequence[Mapping[str, Any]]]
 
 class BadDatabase(RotaError):
     """This database cannot be imported."""
+
+
+class BadLogs(RotaError):
+    """This is no file of run logs, as `rota reports import --logs-file` writes it."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +130,27 @@ def newest_logs(count: int) -> str:
         "SELECT * FROM (SELECT runlog.*, ROW_NUMBER() OVER (PARTITION BY id_task ORDER BY date DESC, id DESC) AS place"  # noqa: S608 - quoted identifiers alone
         f" FROM runlog) AS numbered WHERE place <= {int(count)} ORDER BY id"
     )
+
+
+def write_logs(logs: Iterable[RunLog], file: Path) -> None:
+    """As JSON, for `rota-diary import_reports`. Raises OSError."""
+    values = [{**asdict(log), "date": log.date.isoformat()} for log in logs]
+    replace_through(file, json.dumps({"version": 1, "logs": values}))
+
+
+def read_logs(file: Path) -> tuple[RunLog, ...]:
+    """What `write_logs` wrote. Raises BadLogs."""
+    try:
+        return tuple(log_of_json(value) for value in json.loads(file.read_text("utf-8"))["logs"])
+    except OSError as error:
+        raise BadLogs(f"{file}: {error.strerror}") from None
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise BadLogs(f"{file}: {type(error).__name__}: {error}") from None
+
+
+def log_of_json(value: Mapping[str, Any]) -> RunLog:
+    at = aware(value["date"])
+    return RunLog(int(value["id"]), str(value["id_task"]), at, bool(value["is_success"]), str(value["message"]))
 
 
 def left_out(rows: Rows, address: Address) -> Iterator[str]:

@@ -12,5 +12,6 @@ PHRASES = (
     _("No report is run by hand at this time"), _("Reports cannot be run from here"), _("The host does not take it"),
     _("There is nothing to run"), _("the report has no script"), _("the host stopped before it was over"),
     _("This report is being made already"), _("%(number)s others wait already"), _("the script %(name)s is empty"),
-    _("reports imported"), _("(no such client)"), _("client"), _("task"), _("script"), _("query"), _("people"),
+    _("reports imported"), _("run logs imported"), _("(no such client)"),
+    _("client"), _("task"), _("script"), _("query"), _("people"),
 )  # fmt: skip

@@ -6,7 +6,9 @@ from pathlib import Path
 from django.core.management.base import BaseCommand, CommandError
 
 from rota.packs.reports.diary.keeping import save_definitions
+from rota.packs.reports.diary.logs import save_logs
 from rota.packs.reports.folder import read_folder
+from rota.packs.reports.importing import read_logs
 from rota.packs.reports.reviewing import Sort, review
 
 
@@ -15,10 +17,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("folder", type=Path)
+        parser.add_argument("--logs", type=Path, metavar="FILE", help="run logs of `rota reports import --logs-file`")
         parser.add_argument("--dry-run", action="store_true", help="only tell what is wrong with them")
 
-    def handle(self, *args: object, folder: Path, dry_run: bool, **options: object) -> None:
+    def handle(self, *args: object, folder: Path, logs: Path | None, dry_run: bool, **options: object) -> None:
         definitions = read_folder(folder)
+        earlier = read_logs(logs) if logs else ()
         remarks = review(definitions)
         for remark in remarks:
             self.stderr.write(str(remark))
@@ -31,3 +35,6 @@ class Command(BaseCommand):
         changed = save_definitions(definitions, by=None)
         told = ", ".join(f"{number} {kind}" for kind, number in changed.items())
         self.stdout.write(f"Made or changed: {told}")
+        if logs:
+            new, left_out = save_logs(earlier)
+            self.stdout.write(f"Run logs: {new} taken, {left_out} of reports that are not there")
