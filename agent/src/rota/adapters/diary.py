@@ -72,8 +72,8 @@ class Diary:
     def ask(self, path: str, *, read: Callable[[Any], Answer], body: bytes | None = None, etag: str = "") -> Answer:
         """What `read` makes of the JSON that this path answers; `body` is sent to it, as JSON.
 
-        `read` raises ValueError for what is no such answer. Raises DiaryUnreachable, DiaryRefused, DiaryBusy, TooLarge,
-        and Unchanged where the answer is still the one with this `etag`.
+        `read` raises ValueError for what is no such answer. Raises DiaryUnreachable, DiaryRefused, DiaryBusy, TooLarge
+        where something was sent, and Unchanged where the answer is still the one with this `etag`.
         """
         try:
             with urllib.request.urlopen(  # noqa: S310 - the catalogue admits https, and http to this host
@@ -81,7 +81,7 @@ class Diary:
             ) as answer:
                 return read(json.load(answer))
         except urllib.error.HTTPError as error:
-            raise refusal(error) from error
+            raise refusal(error, of_body=body is not None) from error
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise DiaryUnreachable(f"{self.url}: {getattr(error, 'reason', error)}") from error
 
@@ -130,9 +130,9 @@ def verdicts(answer: object) -> dict[str, Verdict]:
     return {str(each.get("id")): Verdict(str(each.get("result")), str(each.get("reason") or "")) for each in results}
 
 
-def refusal(error: urllib.error.HTTPError) -> Exception:
-    """The error that an HTTP status stands for."""
-    if error.code == 413:
+def refusal(error: urllib.error.HTTPError, *, of_body: bool) -> Exception:
+    """The error that an HTTP status stands for; `of_body` where there was something that could be too large."""
+    if error.code == 413 and of_body:
         return TooLarge()
     if error.code == 304:
         return Unchanged()

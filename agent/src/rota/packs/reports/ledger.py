@@ -1,11 +1,11 @@
 """Attempts as files until the diary has them: no network or database keeps a report from being made."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rota.adapters.diary import Diary
+from rota.adapters.diary import Diary, TooLarge
 from rota.adapters.spool import replace_through
 from rota.packs.reports.attempt import Attempt, BadAttempt, as_mapping, from_mapping
 
@@ -35,15 +35,27 @@ def deliver(ledger: Path, diary: Diary) -> tuple[int, Mapping[str, str]]:
     taken = 0
     refused: dict[str, str] = {}
     found = list(waiting(ledger))
+    paths = {attempt.id: path for path, attempt in found}
     for first in range(0, len(found), AT_ONCE):
-        paths = {attempt.id: path for path, attempt in found[first : first + AT_ONCE]}
-        body = told([attempt for _, attempt in found[first : first + AT_ONCE]])
-        for identifier, result, reason in diary.ask(ADDRESS, read=answers, body=body):
-            if path := paths.get(identifier):
+        for identifier, result, reason in handed([attempt for _, attempt in found[first : first + AT_ONCE]], diary):
+            if path := paths.pop(identifier, None):
                 taken += result == "accepted"
                 refused |= {} if result in ("accepted", "unchanged") else {identifier: reason or result}
                 path.unlink()
     return taken, refused
+
+
+def handed(attempts: Sequence[Attempt], diary: Diary) -> Iterator[tuple[str, str, str]]:
+    """Each attempt's id, result and reason; in halves where they are too much for one request."""
+    try:
+        yield from diary.ask(ADDRESS, read=answers, body=told(attempts))
+    except TooLarge:
+        if len(attempts) == 1:
+            yield attempts[0].id, "refused", "it is larger than the diary takes"
+            return
+        middle = len(attempts) // 2
+        yield from handed(attempts[:middle], diary)
+        yield from handed(attempts[middle:], diary)
 
 
 def told(attempts: Iterable[Attempt]) -> bytes:
