@@ -90,13 +90,21 @@ def test_an_attempt_is_a_row_of_the_run_log_however_often_it_is_told(maker: Ship
 
 
 def test_each_attempt_is_judged_by_itself(maker: Shipper, shelf: Task) -> None:
-    bad = [attempt(shelf, outcome="?"), attempt(shelf, started="2026-01-31"), attempt(shelf, bytes=-1), 7, None]
-    assert tell(*bad, attempt("gone"), attempt(shelf)) == ["refused"] * 5 + ["unknown", "accepted"]
+    changes = [
+        {"outcome": "?"}, {"outcome": "shown"}, {"started": "2026-01-31"}, {"ended": "0001-01-01T00:00:00+09:00"},
+        {"bytes": -1}, {"rows": True}, {"sha256": "z"}, {"id": "a"}, {"run": "a"}, {"trigger": None}, {"message": 7},
+    ]  # fmt: skip
+    bad = [7, None, *(attempt(shelf, **each) for each in changes)]
+    assert tell(*bad, attempt("gone"), attempt(shelf)) == ["refused"] * 13 + ["unknown", "accepted"]
     assert RunLog.objects.count() == 1
 
 
+def test_what_a_newer_host_tells_besides_is_left_out(maker: Shipper, shelf: Task) -> None:
+    assert tell(attempt(shelf, newer=1)) == ["accepted"]
+
+
 def test_a_dry_run_leaves_no_row(maker: Shipper, shelf: Task) -> None:
-    assert tell(attempt(shelf, trigger="dry run")) == ["accepted"]
+    assert tell(attempt(shelf, trigger="dry run", outcome="shown")) == ["accepted"]
     assert not RunLog.objects.exists()
 
 

@@ -1,12 +1,16 @@
 """One attempt to make a report, as a value: what was tried, and what came of it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any
 
 from rota.core.errors import RotaError
+
+LARGEST_COUNT = 2**62
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class BadAttempt(RotaError):
@@ -77,22 +81,54 @@ def from_mapping(value: object) -> Attempt:
         raise BadAttempt(f"there is no {', '.join(sorted(map(repr, unknown)))}")
     try:
         return Attempt(
-            **{
-                **value,
-                "trigger": Trigger(value["trigger"]),
-                "outcome": Outcome(value["outcome"]),
-                "planned": date.fromisoformat(value["planned"]) if value.get("planned") else None,
-                "started": aware(value["started"]),
-                "ended": aware(value["ended"]),
-            }
+            id=text(value, "id"),
+            task=text(value, "task"),
+            report=text(value, "report"),
+            host=text(value, "host"),
+            run=text(value, "run") if value.get("run") is not None else None,
+            trigger=Trigger(text(value, "trigger")),
+            planned=date.fromisoformat(text(value, "planned")) if value.get("planned") is not None else None,
+            started=aware(text(value, "started")),
+            ended=aware(text(value, "ended")),
+            outcome=Outcome(text(value, "outcome")),
+            message=text(value, "message"),
+            bytes=count(value, "bytes"),
+            rows=count(value, "rows"),
+            sha256=digest(value),
+            asked_by=text(value, "asked_by") if value.get("asked_by") is not None else None,
         )
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadAttempt(f"{type(error).__name__}: {error}") from None
+    except ValueError as error:
+        raise BadAttempt(str(error)) from None
 
 
-def aware(text: str) -> datetime:
-    """Raises ValueError for a moment without a zone."""
-    moment = datetime.fromisoformat(text)
+def text(value: Mapping[str, object], name: str) -> str:
+    """Likewise all below: raises ValueError."""
+    found = value.get(name)
+    if not isinstance(found, str):
+        raise ValueError(f"{name} is {found!r}; it is a text")
+    return found
+
+
+def count(value: Mapping[str, object], name: str) -> int | None:
+    found = value.get(name)
+    if found is None or (type(found) is int and 0 <= found <= LARGEST_COUNT):
+        return found
+    raise ValueError(f"{name} is {found!r}; it is a count, or null")
+
+
+def digest(value: Mapping[str, object]) -> str | None:
+    found = value.get("sha256")
+    if found is None or (isinstance(found, str) and SHA256.fullmatch(found)):
+        return found
+    raise ValueError(f"sha256 is {found!r}; it has 64 hexadecimal digits, or is null")
+
+
+def aware(said: str) -> datetime:
+    """In UTC. Raises ValueError for a moment without a zone."""
+    moment = datetime.fromisoformat(said)
     if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no zone")
-    return moment
+        raise ValueError(f"{said!r} has no zone")
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{said!r}: {error}") from None

@@ -1,9 +1,7 @@
 """What a host tells of its attempts to make reports, read and kept as the run log; the same twice changes nothing."""
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from collections.abc import Iterable
+from dataclasses import fields, replace
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -12,17 +10,12 @@ from django.db import transaction
 
 from rota.core.record import storable
 from rota.diary.models import Host
-from rota.packs.reports.diary.models import Outcome, RunLog, Task, Trigger
+from rota.packs.reports.attempt import Attempt, BadAttempt, Outcome, Trigger, from_mapping
+from rota.packs.reports.diary.models import RunLog, Task
 
-DRY_RUN = "dry run"
 LONGEST_MESSAGE = 65_535
 """Bytes, as the original's column could hold."""
-LARGEST_COUNT = 2**62
-SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-class BadAttempt(ValueError):
-    """What cannot be understood, and why."""
+LONGEST_ID = 36
 
 
 class Fate(StrEnum):
@@ -31,22 +24,6 @@ class Fate(StrEnum):
     UNKNOWN = "unknown"
     """No such report: it was deleted since, or never was. The host need not tell it again."""
     REFUSED = "refused"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    id: UUID
-    task: str
-    run: UUID | None
-    trigger: str
-    planned: date | None
-    started: datetime
-    ended: datetime
-    outcome: Outcome
-    message: str
-    bytes: int | None
-    rows: int | None
-    sha256: str
 
 
 def keep_attempts(host: Host, told: Iterable[object]) -> list[dict[str, str]]:
@@ -59,8 +36,8 @@ def keep_attempt(host: Host, told: object) -> dict[str, str]:
     try:
         attempt = read_attempt(told)
     except BadAttempt as error:
-        return {"id": name, "result": Fate.REFUSED, "reason": str(error)}
-    fate = Fate.ACCEPTED if attempt.trigger == DRY_RUN else keep_row(host, attempt)
+        return {"id": name, "result": Fate.REFUSED, "reason": error.args[0]}
+    fate = Fate.ACCEPTED if attempt.trigger is Trigger.DRY_RUN else keep_row(host, attempt)
     return {"id": name, "result": fate, "reason": "there is no such report" if fate is Fate.UNKNOWN else ""}
 
 
@@ -80,10 +57,10 @@ def columns_of(host: Host, attempt: Attempt) -> dict[str, Any]:
         "is_success": attempt.outcome is Outcome.PUBLISHED,
         "message": attempt.message,
         "started": attempt.started,
-        "duration": max(0.0, (attempt.ended - attempt.started).total_seconds()),
+        "duration": max(0.0, attempt.seconds),
         "bytes": attempt.bytes,
         "rows": attempt.rows,
-        "sha256": attempt.sha256,
+        "sha256": attempt.sha256 or "",
         "trigger": attempt.trigger,
         "planned": attempt.planned,
         "outcome": attempt.outcome,
@@ -93,60 +70,21 @@ def columns_of(host: Host, attempt: Attempt) -> dict[str, Any]:
 
 
 def read_attempt(told: object) -> Attempt:
-    """Raises BadAttempt. Whose attempt it is says the token; what it says of its host is not believed."""
+    """As a row can hold it; what is told besides is left out. Raises BadAttempt.
+
+    Whose attempt it is says the token; what it says of its host is not believed.
+    """
     if not isinstance(told, dict):
         raise BadAttempt("an attempt is an object")
+    known = {each.name: told[each.name] for each in fields(Attempt) if each.name in told}
+    attempt = from_mapping({"report": "", "host": "", **known})
+    if attempt.outcome is Outcome.SHOWN and attempt.trigger is not Trigger.DRY_RUN:
+        raise BadAttempt(f"outcome is {attempt.outcome!r}, which a dry run alone has")
     try:
-        return Attempt(
-            id=UUID(text(told, "id")),
-            task=text(told, "task")[:36],
-            run=UUID(text(told, "run")) if told.get("run") is not None else None,
-            trigger=one_of((*Trigger.values, DRY_RUN), text(told, "trigger")),
-            planned=date.fromisoformat(text(told, "planned")) if told.get("planned") is not None else None,
-            started=moment(told, "started"),
-            ended=moment(told, "ended"),
-            outcome=Outcome(text(told, "outcome")),
-            message=shortened(storable(text(told, "message"))),
-            bytes=count(told, "bytes"),
-            rows=count(told, "rows"),
-            sha256=digest(told),
-        )
-    except (ValueError, OverflowError) as error:
-        raise BadAttempt(str(error)) from None
-
-
-def text(told: Mapping[str, object], name: str) -> str:
-    value = told.get(name)
-    if not isinstance(value, str):
-        raise BadAttempt(f"{name} is {value!r}; it is a text")
-    return value
-
-
-def count(told: Mapping[str, object], name: str) -> int | None:
-    value = told.get(name)
-    if value is not None and (type(value) is not int or not 0 <= value <= LARGEST_COUNT):
-        raise BadAttempt(f"{name} is {value!r}; it is a count, or null")
-    return value
-
-
-def digest(told: Mapping[str, object]) -> str:
-    value = told.get("sha256") or ""
-    if not isinstance(value, str) or (value and not SHA256.fullmatch(value)):
-        raise BadAttempt(f"sha256 is {value!r}; it has 64 hexadecimal digits, or is null")
-    return value
-
-
-def moment(told: Mapping[str, object], name: str) -> datetime:
-    value = datetime.fromisoformat(text(told, name))
-    if value.tzinfo is None:
-        raise BadAttempt(f"{name} is {value.isoformat()}; it says no zone")
-    return value.astimezone(UTC)
-
-
-def one_of(known: Iterable[str], value: str) -> str:
-    if value not in known:
-        raise BadAttempt(f"{value!r} is none of {', '.join(known)}")
-    return value
+        UUID(attempt.id), UUID(attempt.run or attempt.id)
+    except ValueError:
+        raise BadAttempt(f"id is {attempt.id!r} and run {attempt.run!r}; they are UUIDs") from None
+    return replace(attempt, task=storable(attempt.task)[:LONGEST_ID], message=shortened(storable(attempt.message)))
 
 
 def shortened(message: str) -> str:
