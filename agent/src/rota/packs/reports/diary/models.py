@@ -10,6 +10,8 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from rota.diary.models import Person
+from rota.packs.reports import attempt
+from rota.packs.reports import definitions as values
 
 
 def new_id() -> str:
@@ -17,38 +19,38 @@ def new_id() -> str:
 
 
 class Frequency(models.TextChoices):
-    DAILY = "D", _("daily")
-    WEEKLY = "W", _("weekly")
-    MONTHLY = "M", _("monthly")
-    YEARLY = "Y", _("yearly")
+    DAILY = values.Frequency.DAILY, _("daily")
+    WEEKLY = values.Frequency.WEEKLY, _("weekly")
+    MONTHLY = values.Frequency.MONTHLY, _("monthly")
+    YEARLY = values.Frequency.YEARLY, _("yearly")
 
 
 class MonthEnd(models.TextChoices):
-    SKIP = "skip", _("leave out months without that day")
-    CLIP = "clip", _("take the month's last day instead")
+    SKIP = values.MonthEnd.SKIP, _("leave out months without that day")
+    CLIP = values.MonthEnd.CLIP, _("take the month's last day instead")
 
 
 class ScriptType(models.TextChoices):
-    MAIN = "MAIN", _("of a report")
-    SNIP = "SNIP", _("library")
+    MAIN = values.ScriptType.MAIN, _("of a report")
+    SNIP = values.ScriptType.SNIP, _("library")
 
 
 class Check(models.TextChoices):
-    XML = "xml", _("well-formed XML")
-    JSON = "json", _("well-formed JSON")
-    CSV = "csv", _("CSV with a header")
-    NOT_EMPTY = "not_empty", _("not empty")
+    XML = values.Check.XML, _("well-formed XML")
+    JSON = values.Check.JSON, _("well-formed JSON")
+    CSV = values.Check.CSV, _("CSV with a header")
+    NOT_EMPTY = values.Check.NOT_EMPTY, _("not empty")
 
 
 class Trigger(models.TextChoices):
-    SCHEDULE = "schedule", _("schedule")
-    RUN_NOW = "run now", _("by hand")
+    SCHEDULE = attempt.Trigger.SCHEDULE, _("schedule")
+    RUN_NOW = attempt.Trigger.RUN_NOW, _("by hand")
 
 
 class Outcome(models.TextChoices):
-    PUBLISHED = "published", _("published")
-    FAILED = "failed", _("failed")
-    REFUSED = "refused", _("refused")
+    PUBLISHED = attempt.Outcome.PUBLISHED, _("published")
+    FAILED = attempt.Outcome.FAILED, _("failed")
+    REFUSED = attempt.Outcome.REFUSED, _("refused")
 
 
 class Edited(models.Model):
