@@ -46,7 +46,7 @@ def test_the_key_opens_the_file_as_bearer_and_in_the_address(book: Task) -> None
     for response in (visitor().get(FILE, HTTP_AUTHORIZATION=f"Bearer {KEY}"), visitor().get(f"{FILE}?key={KEY}")):
         assert (response.status_code, body(response)) == (200, CONTENT)
         assert response["Content-Type"] == "text/csv; charset=utf-8"
-        assert response["Referrer-Policy"] == "no-referrer"
+        assert response["Referrer-Policy"] == "same-origin"
     assert not LoginFailure.objects.exists()
 
 
