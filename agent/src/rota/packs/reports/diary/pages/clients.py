@@ -1,5 +1,7 @@
 """The pages of clients: which there are, and one of them with its reports."""
 
+from collections.abc import Callable
+
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -118,11 +120,7 @@ def delete_client(request: HttpRequest, username: str) -> HttpResponse:
 @freshly_proven
 def client_key(request: HttpRequest, username: str) -> HttpResponse:
     """Make the key anew, which is shown once; or remove it."""
-    client = client_for(request, username)
-    if "remove" in request.POST:
-        editing.remove_key(client, by=person_of(request))
-        return redirect("reports:client", username=username)
-    return show_client(request, client, key=editing.new_key(client, by=person_of(request)))
+    return change_secret(request, username, "key", editing.new_key, editing.remove_key)
 
 
 @require_POST
@@ -130,11 +128,17 @@ def client_key(request: HttpRequest, username: str) -> HttpResponse:
 @freshly_proven
 def client_password(request: HttpRequest, username: str) -> HttpResponse:
     """Make the password anew, which is shown once; or remove it."""
-    client = client_for(request, username)
+    return change_secret(request, username, "password", editing.new_password, editing.remove_password)
+
+
+def change_secret(
+    request: HttpRequest, username: str, name: str, make: Callable[..., str], remove: Callable[..., None]
+) -> HttpResponse:
+    client, person = client_for(request, username), person_of(request)
     if "remove" in request.POST:
-        editing.remove_password(client, by=person_of(request))
+        remove(client, by=person)
         return redirect("reports:client", username=username)
-    return show_client(request, client, password=editing.new_password(client, by=person_of(request)))
+    return show_client(request, client, **{name: make(client, by=person)})
 
 
 @require_POST
