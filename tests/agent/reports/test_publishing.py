@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from rota.packs.reports.names import BadName
-from rota.packs.reports.publishing import BadTarget, Export, Published
+from rota.packs.reports.publishing import BadTarget, Content, Export, Published
 
 OLD, NEW = b"old " * 40_000, b"new." * 50_000
 
@@ -44,12 +44,12 @@ def open_files() -> int:
 def test_what_is_published_is_there_with_its_checksum_and_time(exports: Export) -> None:
     done = write(exports, b"one", second=7)
     assert done.path.read_bytes() == b"one"
-    assert (done.size, done.sha256, done.is_changed) == (3, hashlib.sha256(b"one").hexdigest(), True)
+    assert (done.content, done.is_changed) == (Content(3, 1, hashlib.sha256(b"one").hexdigest()), True)
     current = exports.current("abc/a.xml")
     assert current is not None
     assert current.at == datetime(2026, 1, 1, 2, 0, 7, tzinfo=UTC)
-    assert (done.path.parent / ".checksums/a.xml.sha256").read_text() == f"{done.sha256}  a.xml\n"
-    assert exports.checksum("abc/a.xml") == done.sha256
+    assert (done.path.parent / ".checksums/a.xml.sha256").read_text() == f"{done.content.sha256}  a.xml\n"
+    assert exports.checksum("abc/a.xml") == done.content.sha256
 
 
 def test_the_group_may_read_and_others_may_not_whatever_the_mask(exports: Export) -> None:
@@ -79,7 +79,7 @@ def test_the_same_content_again_is_no_version(exports: Export) -> None:
     again = write(exports, b"one", second=2)
     assert not again.is_changed
     assert exports.versions("abc/a.xml") == ()
-    assert exports.checksum("abc/a.xml") == again.sha256
+    assert exports.checksum("abc/a.xml") == again.content.sha256
 
 
 def test_where_nothing_is_published_nothing_is_told(exports: Export) -> None:

@@ -54,12 +54,20 @@ class Version:
 
 
 @dataclass(frozen=True)
+class Content:
+    """What a file has in it: how many bytes, of how many lines, and its checksum in hexadecimal."""
+
+    bytes: int
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class Published:
     """What came of publishing."""
 
     path: Path
-    size: int
-    sha256: str
+    content: Content
     is_changed: bool
 
 
@@ -94,17 +102,17 @@ class Export:
         with opened(self.folder, username) as folder:
             refuse_special(folder, file_name, target)
             stamp = NANOSECONDS * int(at.timestamp()) if at else os.fstat(temporary.descriptor).st_mtime_ns
-            sha256 = seal(temporary.descriptor, stamp)
-            is_changed = checksum_in(folder, file_name) != sha256
+            seal(temporary.descriptor, stamp)
+            content = read_through(temporary.descriptor)
+            is_changed = checksum_in(folder, file_name) != content.sha256
             if is_changed and keep > 0:
                 keep_version(folder, file_name)
-            with checksum_beside(folder, file_name, sha256, stamp):
+            with checksum_beside(folder, file_name, content.sha256, stamp):
                 os.replace(temporary.name, file_name, src_dir_fd=folder, dst_dir_fd=folder)
                 os.fsync(folder)
             prune(folder, file_name, keep)
-            size = os.fstat(temporary.descriptor).st_size
         os.close(temporary.descriptor)
-        return Published(self.folder / username / file_name, size, sha256, is_changed)
+        return Published(self.folder / username / file_name, content, is_changed)
 
     def versions(self, target: str) -> tuple[Version, ...]:
         """Previous contents, newest first, without the one that is there now."""
@@ -251,30 +259,29 @@ def open_to_group(name: str, outer: int) -> None:
         os.close(inner)
 
 
-def seal(descriptor: int, stamp: int) -> str:
-    """Give a finished file its mode and time, have it on the disk, and return its checksum."""
+def seal(descriptor: int, stamp: int) -> None:
+    """Give a finished file its mode and time, and have it on the disk."""
     found = os.fstat(descriptor)
     if not stat.S_ISREG(found.st_mode):
         raise BadTarget("what was written is no plain file")
     os.fchmod(descriptor, FILE_MODE)
     os.utime(descriptor, ns=(stamp, stamp))
     os.fsync(descriptor)
-    return digest(descriptor)
 
 
-def digest(descriptor: int) -> str:
-    """Block by block, whatever the position of the descriptor."""
-    summed, place = hashlib.sha256(), 0
+def read_through(descriptor: int) -> Content:
+    """Block by block, whatever the position of the descriptor; a last line counts without its end as well."""
+    summed, place, rows, last = hashlib.sha256(), 0, 0, b"\n"
     while block := os.pread(descriptor, BLOCK, place):
         summed.update(block)
-        place += len(block)
-    return summed.hexdigest()
+        place, rows, last = place + len(block), rows + block.count(b"\n"), block[-1:]
+    return Content(place, rows + (last != b"\n"), summed.hexdigest())
 
 
 def digest_of(folder: int, name: str) -> str:
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
-        return digest(descriptor)
+        return read_through(descriptor).sha256
     finally:
         os.close(descriptor)
 

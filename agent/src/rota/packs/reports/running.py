@@ -23,13 +23,12 @@ from rota.packs.reports.checks import check
 from rota.packs.reports.database import Database
 from rota.packs.reports.definitions import Definitions, Script, Task
 from rota.packs.reports.dependencies import collect
-from rota.packs.reports.publishing import Export, digest
+from rota.packs.reports.publishing import Content, Export, read_through
 from rota.packs.reports.sandbox import MEBIBYTE, Ending, Limits, Reason, Sandbox
 from rota.packs.reports.workplace import Workplace
 
 MOST_MESSAGE = 60_000
 """Bytes of a message: the run log's column takes 65,535."""
-CHUNK = 1 << 20
 
 
 class AlreadyRuns(RotaError):
@@ -90,15 +89,6 @@ class Desk:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
-@dataclass(frozen=True)
-class Made:
-    """An output: how large, of how many lines, and its checksum."""
-
-    bytes: int
-    rows: int
-    sha256: str
-
-
 def make(desk: Desk, definitions: Definitions, order: Order) -> Attempt:
     """Make a report; whatever is wrong with it, or with us, is told by the attempt. Raises AlreadyRuns."""
     started, made = desk.now(), None
@@ -133,7 +123,7 @@ def attempt_of(
     started: datetime,
     outcome: Outcome,
     message: str,
-    made: Made | None = None,
+    made: Content | None = None,
 ) -> Attempt:
     """What came of this order, by now."""
     return Attempt(
@@ -224,7 +214,7 @@ def illegal_words(mode: Guard, script: Script) -> tuple[str, ...]:
     return ()
 
 
-def work(desk: Desk, definitions: Definitions, order: Order, tree: Path) -> Made:
+def work(desk: Desk, definitions: Definitions, order: Order, tree: Path) -> Content:
     """Raises ScriptFailed, BadOutput."""
     if order.shown:
         return show(desk, order.task, tree, order.shown)
@@ -236,15 +226,14 @@ def work(desk: Desk, definitions: Definitions, order: Order, tree: Path) -> Made
             run_script(desk, order.task, tree, output)
             path = desk.places.exports / temporary.username / temporary.name
             check(path, order.task, before.size if before else None)
-            rows = rows_of(output)
         published = exports.publish(temporary, target, order.task.keep)
     except BaseException:  # whatever it was, it goes on
         exports.discard(temporary)
         raise
-    return Made(published.size, rows, published.sha256)
+    return published.content
 
 
-def show(desk: Desk, task: Task, tree: Path, folder: Path) -> Made:
+def show(desk: Desk, task: Task, tree: Path, folder: Path) -> Content:
     """Run it for whoever asked alone: what it says grows in this folder, and nothing is published.
 
     Raises ScriptFailed, BadOutput.
@@ -254,8 +243,7 @@ def show(desk: Desk, task: Task, tree: Path, folder: Path) -> Made:
             os.fchmod(each.fileno(), 0o640)  # the diary reads it by its group, whatever the umask here
         run_script(desk, task, tree, output, live)
         check(folder / "output", task)
-        rows = rows_of(output)
-        return Made(output.seek(0, os.SEEK_END), rows, digest(output.fileno()))
+        return read_through(output.fileno())
 
 
 def limits_for(task: Task, limits: Limits) -> Limits:
@@ -296,12 +284,3 @@ def fitting(message: str) -> str:
     """What the run log has room for: the end, where what went wrong stands."""
     content = message.encode()
     return message if len(content) <= MOST_MESSAGE else content[-MOST_MESSAGE:].decode(errors="ignore")
-
-
-def rows_of(output: BinaryIO) -> int:
-    """How many lines were written, whether or not the last one has its end."""
-    output.seek(0)
-    rows, last = 0, b"\n"
-    while chunk := output.read(CHUNK):
-        rows, last = rows + chunk.count(b"\n"), chunk[-1:]
-    return rows + (last != b"\n")
