@@ -110,6 +110,13 @@ def build(draw: st.DrawFn) -> Definitions:
     return Definitions(tuple(clients), tuple(tasks), tuple(scripts), tuple(queries))
 
 
+@pytest.mark.parametrize("notes", ["\x85", "a\x85b", "\u2028", "a\u2029 b", "a\r\nb", "a\nb", " \n", "\ufeff", "\t"])
+def test_a_text_with_unusual_ends_of_lines_stays_as_it_is(tmp_path: Path, notes: str) -> None:
+    client = Client(id="c", name="Acme", username="acme", notes=notes)
+    write_folder(Definitions(clients=(client,)), tmp_path)
+    assert read_folder(tmp_path).clients == (client,)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.composite(build)())
 def test_what_is_written_is_read_the_same(definitions: Definitions) -> None:

@@ -483,8 +483,10 @@ class Dumper(yaml.SafeDumper):
 
 
 def as_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    is_plain = text.isprintable() or all(line.isprintable() for line in text.split("\n"))
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text and is_plain else None)
+    is_plain = all(line.isprintable() for line in text.split("\n"))
+    readable = "|" if "\n" in text else None
+    # In quotes alone all of Unicode's ends of lines stay what they are.
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=readable if is_plain else '"')
 
 
 Dumper.add_representer(str, as_text)
