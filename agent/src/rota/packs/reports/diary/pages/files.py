@@ -39,8 +39,8 @@ def for_clients(view: View) -> View:
         except TooMany:
             response = plain("TOO MANY REQUESTS", 429)
             response.headers["Retry-After"] = str(RETRY_AFTER)
-        # A key may stand in the address, which no other site is to learn. With no-referrer browsers would not say either
-        # where a form comes from, and it would be refused.
+        # A key may stand in the address, which no other site is to learn. With no-referrer browsers would also keep to
+        # themselves where a form comes from, and it would be refused.
         response.headers["Referrer-Policy"] = "same-origin"
         return response
 
