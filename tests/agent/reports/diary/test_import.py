@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
-from rota.packs.reports.diary.models import Client, History, RunLog, Task
+from rota.packs.reports.diary.keeping import definitions_of_database
+from rota.packs.reports.diary.models import Client, History, Query, RunLog, Script, Task
 from rota.packs.reports.folder import BadFolder
 from rota.packs.reports.importing import BadLogs, write_logs
 from rota.packs.reports.importing import RunLog as Original
@@ -77,3 +78,23 @@ def test_what_are_no_run_logs_keeps_all_of_it_out(database: object, tmp_path: Pa
     with pytest.raises(BadLogs, match="logs"):
         call_command("import_reports", str(put(tmp_path / "definitions")), "--logs", str(tmp_path / "logs"))
     assert Client.objects.count() == 0
+
+
+def test_what_is_exported_is_imported_without_loss_and_without_taking_secrets_away(
+    database: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    take(ROOT / "provision/example/reports", capsys)
+    Client.objects.filter(username="press").update(password="a hash", access_key="0" * 64)
+    before = definitions_of_database()
+    for words in ([], ["--secrets"]):
+        call_command("export_reports", str(tmp_path), *words)
+        assert "5 reports of 2 clients" in capsys.readouterr().out
+        assert ("a hash" in (tmp_path / "press/client.yml").read_text()) is bool(words)
+        assert take(tmp_path, capsys) == "Made or changed: 0 clients, 0 queries, 0 scripts, 0 tasks"
+        assert definitions_of_database() == before
+    Task.objects.all().delete()
+    Client.objects.all().delete()
+    Script.objects.all().delete()
+    Query.objects.all().delete()
+    take(tmp_path, capsys)
+    assert definitions_of_database() == before

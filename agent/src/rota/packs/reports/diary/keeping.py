@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from django.db import IntegrityError, connection, models, transaction
@@ -130,6 +131,11 @@ def save_value(value: Definition, *, by: Person | None) -> bool:
     """Whether that changed anything."""
     model = KINDS[type(value)]
     row: Row | None = model._default_manager.filter(pk=value.id).first()
+    if isinstance(row, Client) and isinstance(value, values.Client):
+        # Who leaves secrets out of a folder does not take them away from the client.
+        value = replace(
+            value, password=value.password or row.password or "", access_key=value.access_key or row.access_key or ""
+        )
     if row is not None and value_of(row) == value:
         return False
     made = row or model(id=value.id)
