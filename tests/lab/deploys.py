@@ -193,7 +193,7 @@ def wait_until(condition: Callable[[], object], seconds: float) -> None:
 def load(estate: Estate, tmp_path: Path, *, pause: float = 0.05) -> Iterator[dict[str, Any]]:
     """Requests go on meanwhile, four at a time; afterwards the dictionary holds what came of them.
 
-    Without a `pause` (in seconds) between them they take all of this machine that they can get.
+    Without a `pause` (in seconds) between them they take all that this machine has, and the deploy gets nowhere.
     """
     host = estate.lab.hosts[HOST]
     certificate = tmp_path / "certificate.pem"

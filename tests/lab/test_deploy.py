@@ -127,7 +127,7 @@ def test_nobody_notices_a_deploy_a_rollback_or_a_release_that_is_ill(
 ) -> None:
     """A client keeps requesting through the web server meanwhile: not one request fails."""
     new, ill = commit("new"), commit("ill in use", with_wsgi(ILL_IN_USE))
-    with load(estate, tmp_path, pause=0) as found:
+    with load(estate, tmp_path, pause=0.02) as found:
         estate.deploy(new)
         fab(HOST, "rollback")
         assert estate.current() == confirmed
