@@ -893,7 +893,8 @@ def await_postgres():
             time.sleep(0.2)  # pg_isready is the only thing to wait on
 
 
-ROLES_SQL = "select rolname, rolcanlogin, rolcreatedb, rolsuper or rolcreaterole or rolreplication from pg_roles;"
+ROLES_SQL = """select rolname, rolcanlogin, rolcreatedb, rolsuper or rolcreaterole or rolreplication, rolconnlimit
+from pg_roles;"""
 MEMBERS_SQL = """select member.rolname, granted.rolname from pg_auth_members
 join pg_roles member on member.oid = member join pg_roles granted on granted.oid = roleid;"""
 DATABASES_SQL = """select datname, rolname, pg_encoding_to_char(encoding) from pg_database
@@ -908,9 +909,10 @@ def role_statements(role, known, memberships):
     """What a role lacks, as SQL with a sentence for each."""
     name = role["name"]
     wishes = f"login nosuperuser nocreaterole noreplication {'createdb' if role['createdb'] else 'nocreatedb'}"
+    wishes += f" connection limit {int(role['connections'])}"
     if name not in known:
         yield f"create role {quoted(name)} {wishes};", f"made the PostgreSQL role {name}"
-    elif known[name] != ("t", "t" if role["createdb"] else "f", "f"):
+    elif known[name] != ("t", "t" if role["createdb"] else "f", "f", str(role["connections"])):
         yield f"alter role {quoted(name)} {wishes};", f"corrected the PostgreSQL role {name}"
     for granted in role["member_of"]:
         if (name, granted) not in memberships:
@@ -970,7 +972,7 @@ def converge_postgres(postgres, ledger):
         if database["extensions"] and (database["name"] in known_databases or not ledger.check):
             converge_extensions(database, ledger)
     if postgres["readers"]:
-        made = {name for name, *_ in query(DATABASES_SQL)}
+        made = {name for name, *_ in query(ROLES_SQL)}, {name for name, *_ in query(DATABASES_SQL)}
         for reader in postgres["readers"]:
             converge_reader(reader, made, granted, ledger)
 
@@ -986,7 +988,8 @@ def converge_extensions(database, ledger):
 
 
 # What a role may read is granted schema by schema; what the owner makes later it may read without another grant.
-# Large objects can be made by everybody, in a transaction that only reads as well, until that is taken away.
+# What everybody may do in a database is more than reading, in a transaction that only reads as well: temporary tables,
+# large objects, messages in the log, and ending what others of the same role do. The owner keeps that.
 SCHEMAS = "nspname !~ '^pg_' and nspname <> 'information_schema'"
 LACKING_SQL = """select 'usage', nspname from pg_namespace
 where {schemas} and not has_schema_privilege({role}, oid, 'usage')
@@ -996,10 +999,16 @@ order by 2, 1 desc;"""
 OWNER_SQL = "select pg_get_userbyid(datdba) from pg_database where datname = current_database();"
 LATER_SQL = """select defaclobjtype from pg_default_acl, aclexplode(defaclacl)
 where defaclnamespace = 0 and pg_get_userbyid(defaclrole) = {owner} and pg_get_userbyid(grantee) = {role};"""
-LARGE_OBJECTS = ("lo_creat(integer)", "lo_create(oid)", "lo_from_bytea(oid, bytea)")
-OPEN_SQL = """select proname from pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))
-where pronamespace = 'pg_catalog'::regnamespace and grantee = 0
-and proname in ('lo_creat', 'lo_create', 'lo_from_bytea');"""
+TOO_MUCH_SQL = """select 'temporary on database ' || quote_ident(current_database())
+where has_database_privilege({role}, current_database(), 'temporary')
+union select 'create on database ' || quote_ident(current_database())
+where has_database_privilege({role}, current_database(), 'create')
+union select 'create on schema ' || quote_ident(nspname) from pg_namespace
+where {schemas} and has_schema_privilege({role}, oid, 'create')
+union select 'execute on function ' || oid::regprocedure from pg_proc
+where pronamespace = 'pg_catalog'::regnamespace and has_function_privilege({role}, oid, 'execute')
+and proname in ('lo_creat', 'lo_create', 'lo_from_bytea', 'pg_cancel_backend', 'pg_terminate_backend',
+'pg_logical_emit_message') order by 1;"""
 
 
 def literal(text):
@@ -1022,18 +1031,19 @@ def reader_statements(reader):
                 f"alter default privileges for role {quoted(owner)} grant {grant} to {role};",
                 f"let {name} read what {owner} will make in {database}",
             )
-    if query(OPEN_SQL, database):
-        revoked = " ".join(f"revoke execute on function {each} from public;" for each in LARGE_OBJECTS)
-        granted = " ".join(f"grant execute on function {each} to {quoted(owner)};" for each in LARGE_OBJECTS)
-        yield revoked + granted, f"left large objects of {database} to {owner}"
+    for (privilege,) in query(TOO_MUCH_SQL.format(schemas=SCHEMAS, role=literal(name)), database):
+        yield (
+            f"revoke {privilege} from public, {role}; grant {privilege} to {quoted(owner)};",
+            f"left {privilege} in {database} to {owner}",
+        )
 
 
 def converge_reader(reader, made, granted, ledger):
-    """A role that may read one database, which somebody else makes."""
-    name = reader["database"]
-    if name not in made:
-        if not ledger.check:
-            raise Failed(f"there is no database {name} for {reader['role']} to read")
+    """A role that may read one database, which somebody else makes. `made` are the roles and databases that exist."""
+    name, (roles, databases) = reader["database"], made
+    if name not in databases and not ledger.check:
+        raise Failed(f"there is no database {name} for {reader['role']} to read")
+    if name not in databases or reader["role"] not in roles:
         ledger.add(f"would let {reader['role']} read {name}")
         return
     execute(connect_statements({"name": name, "connect": [reader["role"]]}, granted), ledger)

@@ -122,6 +122,7 @@ ROLE = {
     "createdb": {"type": "bool", "default": False},
     "member_of": {"type": "list", "elements": "str", "default": []},
     "only": {"type": "list", "elements": "str", "default": []},
+    "connections": {"type": "int", "default": -1},
 }
 DATABASE = {
     "name": {"type": "str", "required": True},
