@@ -3,7 +3,7 @@
 import gzip
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,6 +12,7 @@ import pytest
 
 from rota.adapters.diary import Diary
 from rota.packs.reports import ledger, source
+from rota.packs.reports.attempt import Attempt
 from tests.agent.reports.test_nightly import attempt_of
 
 MOST = 20_000
@@ -60,6 +61,27 @@ def test_what_is_too_much_for_one_request_goes_in_several_and_what_is_too_large_
     ledger.note(tmp_path, replace(attempt_of("b"), message="x" * MOST))
     assert ledger.deliver(tmp_path, diary) == (9, {"b": "it is larger than the diary takes"})
     assert sorted(Handler.taken) == names
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_another_hands_over_at_the_same_time_is_no_error(
+    diary: Diary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        ledger.note(tmp_path, attempt_of(name))
+    found = ledger.waiting(tmp_path)
+    assert next(found)[1].id == "a"
+    (tmp_path / "b.json").unlink()
+    assert [each.id for _, each in found] == ["c"]
+
+    def hand_over_twice(attempts: Sequence[Attempt], diary: Diary) -> Iterator[tuple[str, str, str]]:
+        monkeypatch.undo()
+        ledger.deliver(tmp_path, diary)
+        return ledger.handed(attempts, diary)
+
+    monkeypatch.setattr(ledger, "handed", hand_over_twice)
+    assert ledger.deliver(tmp_path, diary) == (2, {})
+    assert Handler.taken == ["a", "c"] * 2
     assert list(tmp_path.iterdir()) == []
 
 

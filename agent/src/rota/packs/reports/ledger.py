@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,16 @@ def note(ledger: Path, attempt: Attempt) -> None:
 
 
 def waiting(ledger: Path) -> Iterator[tuple[Path, Attempt]]:
-    """The attempts that the diary has not got. A file that is none is put aside, so that it keeps no other waiting."""
+    """The attempts that the diary has not got. A file that is none is put aside, so that it keeps no other waiting.
+
+    Several may hand over at once: what one takes away the other passes over.
+    """
     for path in sorted(ledger.glob("*.json")):
-        try:
-            yield path, from_mapping(json.loads(path.read_text("utf-8")))
-        except (BadAttempt, ValueError):
-            path.rename(path.with_suffix(".bad"))
+        with suppress(FileNotFoundError):  # another has handed it over meanwhile
+            try:
+                yield path, from_mapping(json.loads(path.read_text("utf-8")))
+            except (BadAttempt, ValueError):
+                path.rename(path.with_suffix(".bad"))
 
 
 def deliver(ledger: Path, diary: Diary) -> tuple[int, Mapping[str, str]]:
@@ -41,7 +46,7 @@ def deliver(ledger: Path, diary: Diary) -> tuple[int, Mapping[str, str]]:
             if path := paths.pop(identifier, None):
                 taken += result == "accepted"
                 refused |= {} if result in ("accepted", "unchanged") else {identifier: reason or result}
-                path.unlink()
+                path.unlink(missing_ok=True)
     return taken, refused
 
 
