@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from rota.packs.reports import asked, ledger
+from rota.packs.reports import asked, asking, ledger
 from rota.packs.reports.attempt import Attempt
 from rota.packs.reports.definitions import Definitions, to_json
 from rota.packs.reports.running import Desk
@@ -63,6 +63,22 @@ def test_a_report_that_is_being_made_is_refused_as_such(desk: Desk) -> None:
     answer(desk)
     results = [result(desk, each) for each in (first, second)]
     assert sorted(each.get("is_running", False) for each in results) == [False, True]  # type: ignore[type-var]  # parsed from JSON
+
+
+def test_what_no_worker_is_free_for_waits_and_can_be_withdrawn_and_all_are_answered(desk: Desk) -> None:
+    definitions = defined("print(1)")
+    for _ in range(5):
+        ask(desk, definitions)
+    left: list[int] = []
+
+    def tell(attempt: Attempt) -> None:
+        waiting = sorted(desk.places.asked.iterdir())
+        left.append(len(waiting))
+        if len(left) == 1:
+            assert asking.withdraw(desk.places, waiting[-1].stem)
+
+    assert asked.answer_all(desk, at_once=1, tell=tell, linger=0.05) == 4
+    assert left == [4, 2, 1, 0]
 
 
 def test_what_a_killed_worker_left_is_answered_and_swept_in_time(desk: Desk) -> None:

@@ -16,6 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -41,12 +42,15 @@ class BadRequest(RotaError):
 
 
 def answer_all(desk: Desk, *, at_once: int, tell: Callable[[Attempt], None], linger: float = LINGER) -> int:
-    """Carry out all that is asked for, until nothing was for a moment. Returns how many."""
+    """Carry out all that is asked for, until nothing was for a moment. Returns how many.
+
+    What no worker is free for is left where it waits: there it counts as waiting, and can be withdrawn.
+    """
     going: set[Future[Attempt | None]] = set()
     last, number = time.monotonic(), 0
     with ThreadPoolExecutor(at_once, thread_name_prefix="asked") as pool:
         while going or time.monotonic() - last < linger:
-            claimed = list(claim_all(desk.places))
+            claimed = list(islice(claim_all(desk.places), at_once - len(going)))
             going |= {pool.submit(answer, desk, each) for each in claimed}
             number += len(claimed)
             done, going = wait(going, timeout=LOOK_EVERY, return_when=FIRST_COMPLETED)
@@ -68,7 +72,7 @@ class Claimed:
 
 
 def claim_all(places: Workplace) -> Iterator[Claimed]:
-    """Take away all that waits, the oldest first; whatever is no request is removed, for it would wait for ever."""
+    """Take away what waits, one at a time, the oldest first; what is no request is removed, or it waited for ever."""
     for path in waiting(places):
         if not is_request(path):
             remove(path)
