@@ -12,7 +12,7 @@ from rota.adapters.diary import Diary, DiaryBusy, DiaryRefused, DiaryUnreachable
 from rota.core.places import on_host, under
 from rota.packs import Report, task
 from rota.packs.reports import asked, ledger, nightly, source
-from rota.packs.reports.attempt import Attempt
+from rota.packs.reports.attempt import Attempt, Trigger
 from rota.packs.reports.database import Database, Engine
 from rota.packs.reports.definitions import Definitions
 from rota.packs.reports.folder import read_folder
@@ -183,20 +183,26 @@ def diary_at(url: str, certificate: Path | None) -> Diary | None:
 
 
 def teller_of(report: Report, number: int | None) -> Callable[[Attempt], None]:
-    """Tells each attempt as an item, with counts of rows and bytes, and says how far it is."""
-    made = 0
+    """Tells each attempt as an item, with counts of rows and bytes, and says how far it is.
+
+    Of a dry run no more than its name, outcome and seconds, for whoever reads runs may read this, and a dry run is for
+    whoever asked alone.
+    """
+    made, of = 0, f" of {number}" if number else ""
 
     def tell(attempt: Attempt) -> None:
         nonlocal made
         made += 1
-        report.item(attempt.report, attempt.outcome, "" if attempt.outcome.is_good else attempt.message[:500])
-        report.count("reports", 1 if attempt.outcome.is_good else 0)
-        report.count("rows", attempt.rows or 0)
-        report.count("bytes", attempt.bytes or 0)
+        is_good, is_private = attempt.outcome.is_good, attempt.trigger is Trigger.DRY_RUN
+        report.item(attempt.report, attempt.outcome, "" if is_good or is_private else attempt.message[:500])
+        report.count("reports", 1 if is_good else 0)
         report.count("seconds", round(attempt.seconds, 3))
-        of = f" of {number}" if number else ""
-        said = f"{attempt.rows} lines, {attempt.bytes} bytes" if attempt.outcome.is_good else attempt.message
-        print(f"{made}{of}: {attempt.report}: {attempt.outcome} in {attempt.seconds:.1f} s: {said}", flush=True)
+        said = f"{made}{of}: {attempt.report}: {attempt.outcome} in {attempt.seconds:.1f} s"
+        if not is_private:
+            report.count("rows", attempt.rows or 0)
+            report.count("bytes", attempt.bytes or 0)
+            said += f": {attempt.rows} lines, {attempt.bytes} bytes" if is_good else f": {attempt.message}"
+        print(said, flush=True)
 
     return tell
 

@@ -1,0 +1,49 @@
+"""What the tasks of reports tell of their runs, which everybody reads who reads the diary."""
+
+import json
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from rota.adapters.report import Report
+from rota.packs.reports import asked
+from rota.packs.reports.running import Desk
+from rota.packs.reports.tasks import reports_asked
+from tests.agent.reports.conftest import defined
+from tests.agent.reports.test_asked import ask
+
+pytestmark = pytest.mark.usefixtures("no_linger")
+
+
+@pytest.fixture
+def no_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was asked for is there before the task starts."""
+    monkeypatch.setattr(asked, "answer_all", partial(asked.answer_all, linger=0.05))
+
+
+def told(work: Callable[[Report], None]) -> list[dict[str, Any]]:
+    """The items and counts of a run."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as lines:
+        try:
+            work(Report(writing))
+        finally:
+            os.close(writing)
+        return [json.loads(line) for line in lines]
+
+
+def test_of_a_dry_run_the_tasks_own_run_tells_nothing_that_it_said(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(desk, defined("import sys\nprint(123456)\nsys.exit('secret')"))
+    ask(desk, defined("", "import sys\nsys.exit('open')"), task="t-two", trigger="run now")
+    entries = told(lambda report: reports_asked(report, state=desk.places.state))
+    output = capsys.readouterr().out
+    assert "acme/one.txt: failed in" in output
+    items = {each["item"]: each["message"] for each in entries if "item" in each}
+    assert items == {"acme/one.txt": "", "acme/two.txt": "exit value 1: open\n"}
+    assert "secret" not in output
+    assert "exit value 1: open" in output
