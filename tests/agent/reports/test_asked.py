@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from uuid import uuid4
 
@@ -79,6 +80,36 @@ def test_what_no_worker_is_free_for_waits_and_can_be_withdrawn_and_all_are_answe
 
     assert asked.answer_all(desk, at_once=1, tell=tell, linger=0.05) == 4
     assert left == [4, 2, 1, 0]
+
+
+@pytest.mark.parametrize("has_room_later", [True, False])
+def test_an_attempt_that_cannot_be_noted_has_its_result_and_keeps_no_other_from_being_made(
+    desk: Desk, *, has_room_later: bool
+) -> None:
+    definitions = defined("print(1)", "print(2)")
+    first, second = (ask(desk, definitions, task=task, trigger="run now") for task in ("t-one", "t-two"))
+    in_its_way = desk.places.ledger / f"{first}.json.new"
+    in_its_way.mkdir()
+
+    def tell(attempt: Attempt) -> None:
+        if attempt.id == second and has_room_later:
+            in_its_way.rmdir()
+
+    with nullcontext() if has_room_later else pytest.raises(ledger.NotNoted, match="acme/one.txt"):
+        asked.answer_all(desk, at_once=1, tell=tell, linger=0.05)
+    noted = {attempt.id for _, attempt in ledger.waiting(desk.places.ledger)}
+    assert noted == ({first, second} if has_room_later else {second})
+    assert all("attempt" in result(desk, each) for each in (first, second))
+
+
+def test_a_result_that_cannot_be_written_is_told_and_keeps_no_other_from_being_made(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (ask(desk, defined("print(1)")) for _ in range(2))
+    (desk.places.results / first / "result.json.new").mkdir(parents=True)
+    asked.answer_all(desk, at_once=1, tell=lambda _: None, linger=0.05)
+    assert "attempt" in result(desk, second)
+    assert f"The result of {first} cannot be written: Is a directory" in capsys.readouterr().out
 
 
 def test_what_a_killed_worker_left_is_answered_and_swept_in_time(desk: Desk) -> None:

@@ -300,7 +300,7 @@ def test_an_attempt_that_no_file_has_room_for_is_noted_after_the_last(
         assert failed == 4
         assert noted(desk) == {attempt.id: attempt for attempt in told}
     else:
-        with pytest.raises(nightly.NotNoted, match=r"acme/r001.txt \(No space left on device.*acme/r005.txt"):
+        with pytest.raises(ledger.NotNoted, match=r"acme/r001.txt \(No space left on device.*acme/r005.txt"):
             make_all(full, same(GOOD, 6), told_one, at_once=1)
         assert len(noted(desk)) == 1
         ballast.unlink()

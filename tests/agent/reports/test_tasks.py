@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rota.adapters.report import Report
-from rota.packs.reports import asked
+from rota.packs.reports import asked, ledger, tasks
 from rota.packs.reports.running import Desk
 from rota.packs.reports.tasks import reports_asked
 from tests.agent.reports.conftest import defined
@@ -47,3 +47,13 @@ def test_of_a_dry_run_the_tasks_own_run_tells_nothing_that_it_said(
     assert items == {"acme/one.txt": "", "acme/two.txt": "exit value 1: open\n"}
     assert "secret" not in output
     assert "exit value 1: open" in output
+
+
+def test_the_diary_hears_of_what_is_noted_where_something_is_not(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    identifier = ask(desk, defined("print(1)"), trigger="run now")
+    (desk.places.ledger / f"{identifier}.json.new").mkdir()
+    handed_over: list[Desk] = []
+    monkeypatch.setattr(tasks, "hand_over", lambda report, desk, diary: handed_over.append(desk))
+    with pytest.raises(ledger.NotNoted, match=r"acme/one.txt \(Is a directory"):
+        reports_asked(Report(None), state=desk.places.state)
+    assert len(handed_over) == 1

@@ -26,7 +26,7 @@ from rota.core.errors import RotaError
 from rota.packs.reports import ledger
 from rota.packs.reports.attempt import Attempt, Trigger, as_mapping
 from rota.packs.reports.definitions import Definitions, from_json
-from rota.packs.reports.running import AlreadyRuns, Desk, Order, make
+from rota.packs.reports.running import AlreadyRuns, Desk, Order, make, plainly
 from rota.packs.reports.workplace import Workplace
 
 LINGER = 2.0
@@ -45,13 +45,14 @@ def answer_all(desk: Desk, *, at_once: int, tell: Callable[[Attempt], None], lin
     """Carry out all that is asked for, until nothing was for a moment. Returns how many.
 
     What no worker is free for is left where it waits: there it counts as waiting, and can be withdrawn.
+    What a full disk keeps from being noted is noted in the end. Raises NotNoted where it cannot be then.
     """
     going: set[Future[Attempt | None]] = set()
     last, number = time.monotonic(), 0
-    with ThreadPoolExecutor(at_once, thread_name_prefix="asked") as pool:
+    with ledger.noting(desk.places.ledger) as note, ThreadPoolExecutor(at_once, thread_name_prefix="asked") as pool:
         while going or time.monotonic() - last < linger:
             claimed = list(islice(claim_all(desk.places), at_once - len(going)))
-            going |= {pool.submit(answer, desk, each) for each in claimed}
+            going |= {pool.submit(answer, desk, each, note) for each in claimed}
             number += len(claimed)
             done, going = wait(going, timeout=LOOK_EVERY, return_when=FIRST_COMPLETED)
             for attempt in filter(None, (each.result() for each in done)):
@@ -149,15 +150,15 @@ def is_request(path: Path) -> bool:
     return named and path.is_file() and not path.is_symlink()
 
 
-def answer(desk: Desk, claimed: Claimed) -> Attempt | None:
+def answer(desk: Desk, claimed: Claimed, note: Callable[[Attempt], None]) -> Attempt | None:
     """Carry out one request and say what came of it; None where it was refused."""
     try:
-        return answer_in(desk, claimed.folder)
+        return answer_in(desk, claimed.folder, note)
     finally:
         os.close(claimed.lock)
 
 
-def answer_in(desk: Desk, folder: Path) -> Attempt | None:
+def answer_in(desk: Desk, folder: Path, note: Callable[[Attempt], None]) -> Attempt | None:
     try:
         definitions, order = read_request(folder)
     except RotaError as error:
@@ -169,7 +170,7 @@ def answer_in(desk: Desk, folder: Path) -> Attempt | None:
         say(folder, {"refused": str(error), "is_running": True})
         return None
     if order.trigger is not Trigger.DRY_RUN:
-        ledger.note(desk.places.ledger, attempt)
+        note(attempt)
     say(folder, {"attempt": as_mapping(attempt)})
     return attempt
 
@@ -194,8 +195,14 @@ def read_request(folder: Path) -> tuple[Definitions, Order]:
 
 
 def say(folder: Path, result: dict[str, Any]) -> None:
-    """Write the result; whoever follows sees it whole, or not at all."""
-    replace_through(folder / "result.json", json.dumps(result))
+    """Write the result; whoever follows sees it whole, or not at all.
+
+    Where it cannot be written it counts as interrupted, and no other has to suffer for it.
+    """
+    try:
+        replace_through(folder / "result.json", json.dumps(result))
+    except OSError as error:
+        print(f"The result of {folder.name} cannot be written: {plainly(error)}", flush=True)
 
 
 def close_interrupted(places: Workplace) -> int:

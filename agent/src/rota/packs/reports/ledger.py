@@ -1,22 +1,60 @@
 """Attempts as files until the diary has them: no network or database keeps a report from being made."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from rota.adapters.diary import Diary, TooLarge
 from rota.adapters.spool import replace_through
+from rota.core.errors import RotaError
 from rota.packs.reports.attempt import Attempt, BadAttempt, as_mapping, from_mapping
+from rota.packs.reports.running import plainly
 
 ADDRESS = "/api/v1/reports/attempts"
 AT_ONCE = 200
 
 
+class NotNoted(RotaError):
+    """What came of these reports is told by this run alone, and not by their run logs."""
+
+
 def note(ledger: Path, attempt: Attempt) -> None:
     """Write the attempt down; it is there whole, or not at all."""
     replace_through(ledger / f"{attempt.id}.json", json.dumps(as_mapping(attempt)))
+
+
+@contextmanager
+def noting(ledger: Path) -> Iterator[Callable[[Attempt], None]]:
+    """Gives what notes attempts, from any thread; what a full disk does not take then is noted in the end.
+
+    Raises NotNoted where it cannot be in the end either.
+    """
+    kept: list[Attempt] = []
+
+    def note_or_keep(attempt: Attempt) -> None:
+        try:
+            note(ledger, attempt)
+        except OSError:
+            kept.append(attempt)
+
+    try:
+        yield note_or_keep
+    finally:
+        note_late(ledger, kept)
+
+
+def note_late(ledger: Path, attempts: Iterable[Attempt]) -> None:
+    """Raises NotNoted."""
+    left = []
+    for attempt in attempts:
+        try:
+            note(ledger, attempt)
+        except OSError as error:
+            left.append(f"{attempt.report} ({plainly(error)})")
+    if left:
+        raise NotNoted(", ".join(left))
 
 
 def waiting(ledger: Path) -> Iterator[tuple[Path, Attempt]]:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import date
-from functools import partial
 
 from rota.adapters.spool import replace_through
 from rota.core.errors import RotaError
@@ -11,16 +10,12 @@ from rota.packs.reports import ledger
 from rota.packs.reports.attempt import Attempt, Outcome, Trigger
 from rota.packs.reports.definitions import Definitions, Task
 from rota.packs.reports.frequency import is_due, missed
-from rota.packs.reports.running import AlreadyRuns, Desk, Order, attempt_of, make, plainly
+from rota.packs.reports.running import AlreadyRuns, Desk, Order, attempt_of, make
 from rota.packs.reports.workplace import Workplace
 
 
 class SomeFailed(RotaError):
     """Not every report could be made."""
-
-
-class NotNoted(RotaError):
-    """What came of these reports is told by this run alone, and not by their run logs."""
 
 
 Tell = Callable[[Attempt], None]
@@ -56,10 +51,9 @@ def make_all(desk: Desk, definitions: Definitions, orders: Iterable[Order], *, a
     the last one. Raises NotNoted where it cannot be then.
     """
     failed = 0
-    unnoted: list[Attempt] = []
-    with ThreadPoolExecutor(at_once, thread_name_prefix="report") as pool:
+    with ledger.noting(desk.places.ledger) as note, ThreadPoolExecutor(at_once, thread_name_prefix="report") as pool:
         try:
-            going = {pool.submit(partial(make_one, desk, definitions, order, unnoted)): order for order in orders}
+            going = [pool.submit(make_one, desk, definitions, order, note) for order in orders]
             for done in as_completed(going):
                 attempt = done.result()
                 failed += not attempt.outcome.is_good
@@ -68,34 +62,18 @@ def make_all(desk: Desk, definitions: Definitions, orders: Iterable[Order], *, a
             desk.stop.set()
             pool.shutdown(cancel_futures=True)
             raise
-    note_late(desk, unnoted)
     return failed
 
 
-def make_one(desk: Desk, definitions: Definitions, order: Order, unnoted: list[Attempt]) -> Attempt:
+def make_one(desk: Desk, definitions: Definitions, order: Order, note: Tell) -> Attempt:
     """One report; that it is being made already is its failure as well."""
     started = desk.now()
     try:
         attempt = make(desk, definitions, order)
     except AlreadyRuns as error:
         attempt = attempt_of(desk, definitions, order, started, Outcome.FAILED, str(error))
-    try:
-        ledger.note(desk.places.ledger, attempt)
-    except OSError:
-        unnoted.append(attempt)
+    note(attempt)
     return attempt
-
-
-def note_late(desk: Desk, attempts: Iterable[Attempt]) -> None:
-    """Raises NotNoted."""
-    left = []
-    for attempt in attempts:
-        try:
-            ledger.note(desk.places.ledger, attempt)
-        except OSError as error:
-            left.append(f"{attempt.report} ({plainly(error)})")
-    if left:
-        raise NotNoted(", ".join(left))
 
 
 def last_day(places: Workplace) -> date | None:

@@ -85,7 +85,7 @@ def reports_nightly(
     sweep_trees(desk.places.trees)
     try:
         failed = nightly.make_all(desk, definitions, orders, at_once=at_once, tell=teller_of(report, len(orders)))
-    except nightly.NotNoted:
+    except ledger.NotNoted:
         hand_over(report, desk, teller)
         raise
     hand_over(report, desk, teller)  # first, for it makes room on a full disk
@@ -128,13 +128,11 @@ def reports_asked(
     ))  # fmt: skip
     asked.close_interrupted(desk.places)
     asked.sweep(desk.places, now=time.time())
-    number = asked.answer_all(desk, at_once=at_once, tell=teller_of(report, None))
-    print(f"{number} requests were answered.")
-    hand_over(
-        report,
-        desk,
-        diary_at(diary, certificate),
-    )
+    try:
+        number = asked.answer_all(desk, at_once=at_once, tell=teller_of(report, None))
+        print(f"{number} requests were answered.")
+    finally:
+        hand_over(report, desk, diary_at(diary, certificate))
 
 
 def desk_of(state: Path, limits: Limits, guard: str, libraries: Path | None, database: Database | None) -> Desk:
