@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from rota.adapters.report import Report
 from rota.packs.reports.sandbox.bubblewrap import Bubblewrap
-from rota.packs.reports.tasks import desk_of
+from rota.packs.reports.tasks import libraries_of
 from tests.agent.neighbours import open_folder
 from tests.agent.reports.sandboxes import run
 from tests.provision.test_release import wheel
@@ -107,9 +108,8 @@ for change in (lambda: open("/libraries/more.py", "w"), lambda: os.unlink(shelf.
     assert came.ending.errors.endswith("ModuleNotFoundError: No module named 'shelf'\n")
 
 
-def test_a_run_keeps_the_libraries_it_began_with(host: Host, ground: Path) -> None:
+def test_a_run_keeps_the_libraries_it_began_with(host: Host) -> None:
     host.use(A)
-    desk = desk_of(ground / "state", 1, 1, "on", host.opt / "current/libraries", None)
+    libraries = libraries_of(Report(None), host.opt / "current/libraries")
     host.use(B)
-    assert isinstance(desk.sandbox, Bubblewrap)
-    assert desk.sandbox.libraries == host.releases / A / "libraries"
+    assert libraries == host.releases / A / "libraries"

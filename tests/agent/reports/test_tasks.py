@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,3 +58,14 @@ def test_the_diary_hears_of_what_is_noted_where_something_is_not(desk: Desk, mon
     with pytest.raises(ledger.NotNoted, match=r"acme/one.txt \(Is a directory"):
         reports_asked(Report(None), state=desk.places.state)
     assert len(handed_over) == 1
+
+
+def test_a_release_without_libraries_is_told_once_and_keeps_no_report_from_being_made(
+    desk: Desk, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for task in ("t-one", "t-two"):
+        ask(desk, defined("print(1)", "print(2)"), task=task, trigger="run now")
+    entries = told(lambda report: reports_asked(report, state=desk.places.state, libraries=tmp_path / "none"))
+    outcomes = {each["item"]: each["outcome"] for each in entries if "item" in each}
+    assert outcomes == {"libraries": "missing", "acme/one.txt": "published", "acme/two.txt": "published"}
+    assert capsys.readouterr().out.count("there is no folder") == 1

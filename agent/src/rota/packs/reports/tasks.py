@@ -66,7 +66,8 @@ def reports_nightly(
     taken, `at_once` at a time; with `forks` a script may start processes, and each may take as much memory. Scripts
     read the `database` over its server's socket, as a user that may only read.
     """
-    desk = desk_of(state, limits_of(seconds, memory_mb, forks), guard, libraries, database_of(
+    limits, read = limits_of(seconds, memory_mb, forks), libraries_of(report, libraries)
+    desk = desk_of(state, limits, guard, read, database_of(
         database, database_engine, database_user, database_socket
     ))  # fmt: skip
     teller = diary_at(diary, certificate)
@@ -123,7 +124,8 @@ def reports_asked(
     Its settings are those of `reports_nightly`. A dry run publishes nothing; what it says is kept for two days, for
     whoever asked.
     """
-    desk = desk_of(state, limits_of(seconds, memory_mb, forks), guard, libraries, database_of(
+    limits, read = limits_of(seconds, memory_mb, forks), libraries_of(report, libraries)
+    desk = desk_of(state, limits, guard, read, database_of(
         database, database_engine, database_user, database_socket
     ))  # fmt: skip
     asked.close_interrupted(desk.places)
@@ -140,14 +142,27 @@ def desk_of(state: Path, limits: Limits, guard: str, libraries: Path | None, dat
     places.make()
     return Desk(
         places=places,
-        # Resolved, so that a run that began under one release keeps its libraries when another comes into use.
-        sandbox=Bubblewrap(libraries=libraries.resolve() if libraries else None, database=database),
+        sandbox=Bubblewrap(libraries=libraries, database=database),
         limits=limits,
         host=socket.gethostname(),
         run=os.environ.get("ROTA_RUN_ID"),
         guard=Guard(guard),
         database=database,
     )
+
+
+def libraries_of(report: Report, folder: Path | None) -> Path | None:
+    """None where there are none; that a release lacks them is told, for their importers alone will fail.
+
+    Resolved, so that a run that began under one release keeps its libraries when another comes into use.
+    """
+    found = folder.resolve() if folder else None
+    if found is None or found.is_dir():
+        return found
+    reason = f"there is no folder {folder}; scripts find only what Python has of its own"
+    report.item("libraries", "missing", reason)
+    print(f"Libraries: {reason}")
+    return None
 
 
 def limits_of(seconds: float, memory_mb: int, forks: bool) -> Limits:
