@@ -39,6 +39,19 @@ def test_what_is_found_says_its_file_and_line(tmp_path: Path, capsys: pytest.Cap
     ]
 
 
+def test_a_report_that_imports_another_clients_query_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tmp_path, **{
+        "other/client.yml": "name: Other", "other/a.csv.yml": "start_date: 2026-01-01",
+        "other/a.csv.py": "from queries.abc import titles_xml",
+    })  # fmt: skip
+    code, said, _ = ask(capsys, "check", str(tmp_path))
+    assert code == 1
+    assert said.startswith("other/a.csv.py:1: import: queries has no 'abc:titles_xml'; ")
+    assert "a library query" in said
+
+
 def test_the_guard_alone_fails_no_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = tmp_path / "a.py"
     script.write_text("x = 1\nopen(x)\n")

@@ -20,7 +20,7 @@ def library(name: str, body: str = "") -> Script:
 
 
 def query(name: str) -> Query:
-    return Query(id=f"q-{name}", name=name)
+    return Query(id=f"q-{name}", name=name, is_library=":" not in name)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_what_libraries_include_is_included_once() -> None:
         scripts=(
             main,
             library("a", "from sniplets import b\nfrom queries import one"),
-            library("b", "from . import a, c\nfrom queries.abc import f_xml"),
+            library("b", "from . import a, c\nfrom queries import one"),
             library("c"),
             library("unused"),
         ),
@@ -143,12 +143,12 @@ from queries import lib_query_1,lib_query_2 as whatever, lib_query_3
 from sniplets import lib_script_1,lib_script_2 as younameit
 from sniplets import lib_script_3
 """
-    main = Script(id="m", name="main", id_query="q-main", body=body)
+    main = Script(id="m", name="abc:f_xml", id_query="q-abc:f_xml", body=body)
     scripts = [library(f"lib_script_{n}") for n in (1, 2, 3)]
-    queries = [query(name) for name in ("main", "lib_query_1", "lib_query_2", "lib_query_3")]
+    queries = [query(name) for name in ("abc:f_xml", "lib_query_1", "lib_query_2", "lib_query_3")]
     found = collect(main, Definitions(scripts=(main, *scripts), queries=tuple(queries)))
     assert {each.name for each in found.snippets} == {f"lib_script_{n}" for n in (1, 2, 3)}
-    assert [each.name for each in found.queries] == ["lib_query_1", "lib_query_2", "lib_query_3", "main"]
+    assert [each.name for each in found.queries] == ["lib_query_1", "lib_query_2", "lib_query_3", "abc:f_xml"]
 
 
 @pytest.mark.parametrize("body", ["from queries.one import query", "from queries import one", "import queries.one"])
@@ -160,7 +160,8 @@ def test_a_query_is_found_by_its_module_and_by_what_is_in_it(body: str) -> None:
 
 
 def test_every_unknown_name_is_told_with_its_line_and_the_nearest_known() -> None:
-    main = Script(id="m", name="main", body="from sniplets import a, mysql_conect\n\nfrom queries.abc import countris")
+    body = "from sniplets import a, mysql_conect\n\nfrom queries.abc import countris"
+    main = Script(id="m", name="abc:main", body=body)
     definitions = Definitions(
         scripts=(main, library("a", "import sniplets.gone"), library("mysql_connect")),
         queries=(query("abc:countries"),),
@@ -168,10 +169,54 @@ def test_every_unknown_name_is_told_with_its_line_and_the_nearest_known() -> Non
     with pytest.raises(UnknownImports) as caught:
         collect(main, definitions)
     assert [str(each) for each in caught.value.unknown] == [
-        "main, line 1: sniplets has no 'mysql_conect', did you mean 'mysql_connect'?",
-        "main, line 3: queries has no 'abc:countris', did you mean 'abc:countries'?",
+        "abc:main, line 1: sniplets has no 'mysql_conect', did you mean 'mysql_connect'?",
+        "abc:main, line 3: queries has no 'abc:countris', did you mean 'abc:countries'?",
         "a, line 1: sniplets has no 'gone'",
     ]
+
+
+PRESS = Script(id="p", name="press:titles_xml", id_query="q-press:titles_xml")
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "reaches"),
+    [
+        ("press:a_csv", "from queries.press import titles_xml", True),
+        ("museum:a_csv", "from queries.press import titles_xml", False),
+        ("museum:a_csv", "from queries.press.titles_xml import query", False),
+        ("museum:a_csv", "import queries.press.titles_xml", False),
+        ("museum:a_csv", "from sniplets import far", False),
+        ("press:a_csv", "from sniplets import far", False),
+        ("pres:a_csv", "from queries.press import titles_xml", False),
+        ("press", "from queries.press import titles_xml", False),
+        ("museum:a_csv", "from queries import shared", True),
+    ],
+)
+def test_a_client_s_queries_are_for_its_own_scripts(name: str, body: str, reaches: bool) -> None:
+    main = Script(id="m", name=name, body=body)
+    far = library("far", "from queries.press import titles_xml")
+    definitions = Definitions(scripts=(main, PRESS, far), queries=(query("press:titles_xml"), query("shared")))
+    if reaches:
+        assert len(collect(main, definitions).queries) == 1
+        return
+    with pytest.raises(UnknownImports):
+        collect(main, definitions)
+
+
+def test_no_hint_tells_what_another_client_has() -> None:
+    main = Script(id="m", name="museum:a_csv", body="from queries.press import titles_xm")
+    said = []
+    for known in ((), (query("press:titles_xml"),), (query("press:titles_xm"),)):
+        with pytest.raises(UnknownImports) as caught:
+            collect(main, Definitions(scripts=(main, PRESS), queries=known))
+        said.append(str(caught.value))
+    assert len(set(said)) == 1
+    assert "a library query" in said[0]
+
+
+def test_its_own_query_is_a_script_s_whatever_it_is_called() -> None:
+    main = Script(id="m", name="museum:a_csv", id_query="q-press:titles_xml")
+    assert collect(main, Definitions(scripts=(main,), queries=(query("press:titles_xml"),))).queries
 
 
 def test_main_scripts_are_no_libraries() -> None:

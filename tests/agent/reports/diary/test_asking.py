@@ -232,6 +232,23 @@ def test_what_cannot_be_tried_is_said_and_stays_in_the_form(
     assert not Asked.objects.exists()
 
 
+def test_an_editor_does_not_reach_another_clients_query(desk: Desk, editor: Person, shelf: Task) -> None:
+    """By trying, by saving and running, by the remarks or by what they hint at."""
+    Query.objects.create(name="press:titles_xml", body="SELECT 'of the press'")
+    browser, words = visitor(editor), "from queries.press import titles_xm{0}\nprint(titles_xm{0}.query)"
+    for end in ("", "l"):
+        said = form_of(browser, REPORT, script=words.format(end))
+        for address in (TRY, REPORT, RUN):
+            browser.post(address, said)
+        tried = browser.post(TRY, said).content.decode()
+        shown = browser.get(REPORT).content.decode() + tried
+        assert "a library query" in tried
+        assert "of the press" not in shown
+        assert f"&#x27;press:titles_xm{end}&#x27;" in shown
+        assert end or "titles_xml" not in shown
+    assert list(desk.places.asked.iterdir()) == []
+
+
 def test_a_form_that_was_wrong_once_still_knows_when_it_was_opened(cast: Cast, editor: Person, shelf: Task) -> None:
     mine, theirs = cast.administrator, visitor(editor)
     said = form_of(mine, REPORT, script="print('mine')", keep="x")

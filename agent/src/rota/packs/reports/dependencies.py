@@ -3,6 +3,10 @@
 Imports are found on the syntax tree, wherever they stand, and followed through the libraries. A name that is not known
 is an error before the run; the original dropped it, and the script died of it. Its regular expressions are kept, to
 show that nothing they found is lost.
+
+A script reaches libraries, its own query, and the queries of its own client, which its name begins with; a library
+reaches libraries alone. What it cannot reach is to it as if it were not there, in hints as well: one client's editors
+are no readers of another's queries.
 """
 
 import ast
@@ -110,10 +114,11 @@ def collect(script: Script, definitions: Definitions) -> Dependencies:
     unknown: list[Unknown] = []
     waiting = [script]
     for current in waiting:
+        reached = reachable(current, definitions)
         for wanted in imports_of(current.body, current.name, is_library=current.type is ScriptType.SNIP):
-            found = look_up(wanted, definitions)
+            found = look_up(wanted, definitions.snippets, reached)
             if found is None:
-                unknown.append(Unknown(current.name, wanted, hint_of(wanted, definitions)))
+                unknown.append(Unknown(current.name, wanted, hint_of(wanted, definitions.snippets, reached)))
             elif isinstance(found, Query):
                 queries[found.name] = found
             elif found.name not in snippets:
@@ -124,14 +129,35 @@ def collect(script: Script, definitions: Definitions) -> Dependencies:
     return Dependencies(tuple(snippets.values()), with_main(queries, definitions.query_of(script)))
 
 
-def look_up(wanted: Import, definitions: Definitions) -> Script | Query | None:
+def client_of(script: Script) -> str:
+    """Whose script this is, as its name begins, in small letters; "" of a library."""
+    client, colon, _ = script.name.partition(":")
+    return client if colon and script.type is ScriptType.MAIN else ""
+
+
+def reachable(script: Script, definitions: Definitions) -> Mapping[str, Query]:
+    """The queries that a script may import, by name."""
+    client = client_of(script)
+
+    def is_reached(query: Query) -> bool:
+        is_own = query.id == script.id_query or (client and query.name.startswith(f"{client}:"))
+        return query.is_library or bool(is_own)
+
+    return {query.name: query for query in definitions.queries if is_reached(query)}
+
+
+def look_up(wanted: Import, snippets: Mapping[str, Script], queries: Mapping[str, Query]) -> Script | Query | None:
     if wanted.kind is Kind.SNIPPET:
-        return definitions.snippets.get(wanted.name)
-    return definitions.queries_by_name.get(wanted.name) or definitions.queries_by_name.get(wanted.parent)
+        return snippets.get(wanted.name)
+    return queries.get(wanted.name) or queries.get(wanted.parent)
 
 
-def hint_of(wanted: Import, definitions: Definitions) -> str:
-    return nearest(wanted.name, definitions.snippets if wanted.kind is Kind.SNIPPET else definitions.queries_by_name)
+def hint_of(wanted: Import, snippets: Mapping[str, Script], queries: Mapping[str, Query]) -> str:
+    """The nearest name; of what would be a client's query the rule, whether there is such a one or not."""
+    if wanted.kind is Kind.SNIPPET:
+        return nearest(wanted.name, snippets)
+    rule = "; a client's query is for its own scripts, and one for several clients a library query"
+    return nearest(wanted.name, queries) or (rule if ":" in wanted.name else "")
 
 
 def with_main(queries: Mapping[str, Query], main: Query | None) -> tuple[Query, ...]:

@@ -27,6 +27,7 @@ from rota.packs.reports import definitions as values
 from rota.packs.reports.asking import Standing, State
 from rota.packs.reports.attempt import Trigger
 from rota.packs.reports.definitions import Definitions
+from rota.packs.reports.dependencies import reachable
 from rota.packs.reports.diary import places
 from rota.packs.reports.diary.editing import lines_of, refuse_shared, refuse_taken
 from rota.packs.reports.diary.keeping import definitions_of_database, query_value, script_value, task_value
@@ -116,12 +117,11 @@ def run_for(token: ApiToken, task: Task, *, is_dry_run: bool) -> Asked:
 def with_libraries(defined: Definitions, task: values.Task) -> Definitions:
     """A report that cannot run, with what it could have imported."""
     script = defined.script_of(task)
-    query = defined.query_of(script) if script else None
     return Definitions(
         clients=(replace(defined.client_of(task), password="", access_key="", notes=""),),
         tasks=(task,),
         scripts=((script,) if script else ()) + tuple(defined.snippets.values()),
-        queries=tuple(each for each in defined.queries if each.is_library or each == query),
+        queries=tuple(reachable(script, defined).values()) if script else (),
     )
 
 
