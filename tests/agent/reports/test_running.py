@@ -118,6 +118,20 @@ def test_a_dry_run_publishes_nothing_and_keeps_what_was_said(desk: Desk, tmp_pat
     assert list(desk.places.exports.iterdir()) == []
 
 
+def test_a_dry_run_says_less_than_a_report_may_for_it_is_kept(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert desk.limits.output > running.MOST_SHOWN
+    monkeypatch.setattr(running, "MOST_SHOWN", 1000)
+    definitions = defined("print('x' * 2000)")
+    attempt = made(desk, definitions, trigger=Trigger.DRY_RUN, shown=tmp_path)
+    assert (attempt.outcome, attempt.message) == (Outcome.FAILED, "more than 1000 bytes of output")
+    assert (tmp_path / "output").stat().st_size == 1000
+    assert made(desk, definitions).outcome is Outcome.PUBLISHED
+    small = replace(desk, limits=replace(desk.limits, output=100))
+    assert "more than 100 bytes" in made(small, definitions, trigger=Trigger.DRY_RUN, shown=tmp_path).message
+
+
 def test_the_guard_can_be_the_old_one_or_none(desk: Desk) -> None:
     alarm = defined("# retrieval(x)\nprint(1)")
     assert made(desk, alarm).outcome is Outcome.PUBLISHED

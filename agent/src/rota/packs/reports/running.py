@@ -30,6 +30,9 @@ from rota.packs.reports.workplace import Workplace
 MOST_MESSAGE = 60_000
 """Bytes of a message: the run log's column takes 65,535."""
 
+MOST_SHOWN = 64 * MEBIBYTE
+"""Of a dry run's output, for anybody may ask for many, and each is kept."""
+
 
 class AlreadyRuns(RotaError):
     """This report is being made already."""
@@ -241,7 +244,8 @@ def show(desk: Desk, task: Task, tree: Path, folder: Path) -> Content:
     with (folder / "output").open("w+b") as output, (folder / "errors").open("wb", buffering=0) as live:
         for each in (output, live):
             os.fchmod(each.fileno(), 0o640)  # the diary reads it by its group, whatever the umask here
-        run_script(desk, task, tree, output, live)
+        limits = replace(desk.limits, output=min(MOST_SHOWN, desk.limits.output))
+        run_script(replace(desk, limits=limits), task, tree, output, live)
         check(folder / "output", task)
         return read_through(output.fileno())
 
