@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+import shutil
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from uuid import uuid4
@@ -123,6 +125,30 @@ def test_what_a_killed_worker_left_is_answered_and_swept_in_time(desk: Desk) -> 
     assert asked.sweep(desk.places, now=now + 3600) == 0
     assert asked.sweep(desk.places, now=now + 3 * 86400) == 1
     assert not folder.exists()
+
+
+def test_half_a_request_is_swept_in_time_and_a_whole_one_waits_on(desk: Desk) -> None:
+    half, whole = desk.places.asked / f".{uuid4()}.json-{uuid4()}", desk.places.asked / f"{uuid4()}.json"
+    for each in (half, whole):
+        each.write_text("{")
+    now = half.stat().st_mtime
+    assert asked.sweep(desk.places, now=now + 3600) == 0
+    assert asked.sweep(desk.places, now=now + 3 * 86400) == 1
+    assert list(desk.places.asked.iterdir()) == [whole]
+
+
+def test_what_another_sweeps_at_the_same_time_is_no_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        (desk.places.results / str(uuid4())).mkdir()
+
+    def rmtree_late(path: Path) -> None:
+        rmtree(path)
+        rmtree(path)
+
+    rmtree = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", rmtree_late)
+    asked.sweep(desk.places, now=time.time() + 3 * 86400)
+    assert list(desk.places.results.iterdir()) == []
 
 
 def test_a_worker_killed_while_it_claimed_leaves_a_request_that_the_next_answers(desk: Desk) -> None:

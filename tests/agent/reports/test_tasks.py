@@ -11,8 +11,9 @@ import pytest
 
 from rota.adapters.report import Report
 from rota.packs.reports import asked, ledger, tasks
+from rota.packs.reports.folder import write_folder
 from rota.packs.reports.running import Desk
-from rota.packs.reports.tasks import reports_asked
+from rota.packs.reports.tasks import reports_asked, reports_nightly
 from tests.agent.reports.conftest import defined
 from tests.agent.reports.test_asked import ask
 
@@ -69,3 +70,14 @@ def test_a_release_without_libraries_is_told_once_and_keeps_no_report_from_being
     outcomes = {each["item"]: each["outcome"] for each in entries if "item" in each}
     assert outcomes == {"libraries": "missing", "acme/one.txt": "published", "acme/two.txt": "published"}
     assert capsys.readouterr().out.count("there is no folder") == 1
+
+
+def test_a_night_removes_what_is_kept_no_longer_where_nobody_asks_for_more(desk: Desk, tmp_path: Path) -> None:
+    old, young = (desk.places.results / name for name in ("old", "young"))
+    for folder in (old, young):
+        folder.mkdir()
+        (folder / "output").write_text("x")
+    os.utime(old, (0, 0))
+    write_folder(defined("print(1)"), tmp_path / "definitions")
+    reports_nightly(Report(None), folder=tmp_path / "definitions", state=desk.places.state)
+    assert list(desk.places.results.iterdir()) == [young]

@@ -233,8 +233,14 @@ def is_interrupted(folder: Path) -> bool:
 
 
 def sweep(places: Workplace, *, now: float, kept: timedelta = KEPT) -> int:
-    """Remove results that nobody needs any more; `now` in seconds since 1970. Returns how many."""
-    old = [each for each in places.results.iterdir() if now - each.stat().st_mtime > kept.total_seconds()]
-    for folder in old:
-        shutil.rmtree(folder)
-    return len(old)
+    """Remove results that nobody needs any more, and what a diary was killed over while it wrote a request.
+
+    `now` is in seconds since 1970. Returns how many there were. Several may do so at once.
+    """
+    number = 0
+    for each in (*places.results.iterdir(), *places.asked.glob(".*")):
+        with suppress(FileNotFoundError):  # another has removed it meanwhile
+            if now - each.lstat().st_mtime > kept.total_seconds():
+                remove(each)
+                number += 1
+    return number

@@ -84,6 +84,7 @@ def reports_nightly(
         return
     Export(desk.places.exports).sweep()
     sweep_trees(desk.places.trees)
+    asked.sweep(desk.places, now=time.time())
     try:
         failed = nightly.make_all(desk, definitions, orders, at_once=at_once, tell=teller_of(report, len(orders)))
     except ledger.NotNoted:
