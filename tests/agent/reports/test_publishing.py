@@ -1,5 +1,6 @@
 """Laws of publishing: a reader sees a whole file, old or new; what was good stays until the next is whole."""
 
+import fcntl
 import hashlib
 import os
 import random
@@ -154,6 +155,37 @@ def test_sweeping_removes_what_is_left_over_and_spares_what_is_being_written(exp
     assert exports.sweep() == 2
     os.write(writing.descriptor, b"two")
     assert exports.publish(writing, "abc/a.xml").path.read_bytes() == b"two"
+
+
+def test_what_is_swept_is_locked_until_it_is_gone_so_that_who_opened_it_meanwhile_notices(
+    exports: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(exports, b"one").path
+    (path.parent / ".new-left").write_bytes(b"half")
+    remove = os.unlink
+
+    def unlink(name: str, *, dir_fd: int) -> None:
+        with os.fdopen(os.open(name, os.O_RDONLY, dir_fd=dir_fd)) as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        remove(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    assert exports.sweep() == 1
+
+
+def test_a_writer_whose_new_file_was_swept_before_it_was_locked_makes_another(
+    exports: Export, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, swept = fcntl.flock, []
+
+    def flock(descriptor: int, how: int) -> None:
+        if how == fcntl.LOCK_EX and not swept:  # the writer's first
+            swept.append(exports.sweep())
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    path = write(exports, b"one").path
+    assert (swept, path.read_bytes()) == ([1], b"one")
 
 
 def test_sweeping_mends_the_checksum_of_a_writer_that_was_killed(exports: Export) -> None:

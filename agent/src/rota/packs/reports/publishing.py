@@ -334,7 +334,8 @@ def new_file(folder: int) -> tuple[str, int]:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(name, flags, 0o600, dir_fd=folder)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if is_there(folder, name):
+        found = regular(folder, name)
+        if found is not None and os.path.samestat(found, os.fstat(descriptor)):
             return name, descriptor
         os.close(descriptor)
 
@@ -402,23 +403,20 @@ def is_summed(folder: int, name: str, stamp: int) -> bool:
 
 def remove_left(folder: int) -> int:
     """Remove new files that nobody has locked; how many there were."""
-    count = 0
-    for name in os.listdir(folder):
-        if name.startswith(NEW) and is_there(folder, name) and is_left(folder, name):
-            with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=folder)
-                count += 1
-    return count
+    names = [name for name in os.listdir(folder) if name.startswith(NEW) and is_there(folder, name)]
+    return sum(remove_unlocked(folder, name) for name in names)
 
 
-def is_left(folder: int, name: str) -> bool:
+def remove_unlocked(folder: int, name: str) -> bool:
+    """Whether nobody had it. It is ours until it is gone, so that a writer who comes to lock it then makes another."""
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     except FileNotFoundError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        os.unlink(name, dir_fd=folder)
+    except (BlockingIOError, FileNotFoundError):
         return False
     finally:
         os.close(descriptor)
