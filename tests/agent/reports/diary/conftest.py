@@ -12,6 +12,7 @@ from django.conf import settings as django_settings
 from django.utils import timezone
 
 from rota.diary.models import Person, TaskDefinition
+from rota.packs.reports.diary.keeping import remember
 from rota.packs.reports.diary.models import Client, Query, RunLog, Script, Task
 from rota.packs.reports.publishing import Export
 from tests.agent.diary.conftest import (
@@ -47,7 +48,7 @@ def shelf(database: object) -> Task:
     client = Client.objects.create(name="The library", username="library")
     query = Query.objects.create(name="library:books_csv", body="SELECT 1")
     script = Script.objects.create(name="library:books_csv", query=query, body="print(1)\n")
-    return Task.objects.create(
+    task = Task.objects.create(
         client=client,
         script=script,
         file_name="books.csv",
@@ -57,6 +58,9 @@ def shelf(database: object) -> Task:
         is_active=True,
         description="All books",
     )
+    for row in (client, task):
+        remember(row, by=None)
+    return task
 
 
 @pytest.fixture

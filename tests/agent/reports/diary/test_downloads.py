@@ -1,5 +1,7 @@
 """Clients get their files by key or login, whole or in ranges, and nobody else's."""
 
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from typing import Any
@@ -11,10 +13,15 @@ from django.test import Client as Browser
 
 from rota.diary.configuration import Form
 from rota.diary.models import AuditEntry, LoginFailure, Person
+from rota.packs.reports.definitions import Definitions
 from rota.packs.reports.diary import places
+from rota.packs.reports.diary.keeping import client_value, keep, save_definitions
 from rota.packs.reports.diary.models import Client, RunLog, Task
+from rota.packs.reports.diary.pages.files import files_of
+from rota.packs.reports.diary.published import Published
 from tests.agent.diary.conftest import PASSWORD, Cast, visitor
 from tests.agent.reports.diary.conftest import Publish
+from tests.agent.reports.diary.test_editor import NEW, REPORT, form_of
 
 KEY = "0123456789abcdef0123456789abcdef"
 FILE, PAGE = "/reports/file/library/books.csv", "/reports/files/library/"
@@ -177,6 +184,56 @@ def test_previous_versions_are_listed_and_sent(book: Task, publish: Publish) -> 
     assert body(browser.get(FILE)) == b"title\nBartleby\n"
     assert visitor().get(address).status_code == 401
     assert browser.get(f"{FILE}/20200101T000000.000000000Z").status_code == 404
+
+
+def made_anew(cast: Cast, shelf: Task) -> None:
+    """The client and its report are deleted, and others get their names; the new report is public."""
+    browser = cast.administrator
+    browser.post(f"{REPORT}delete")
+    browser.post("/reports/clients/library/delete")
+    browser.post("/reports/clients/new", {"username": "library", "name": "Another"})
+    assert browser.post(NEW, form_of(browser, NEW, file_name="books.csv", is_public=True)).status_code == 302
+
+
+def renamed(cast: Cast, shelf: Task) -> None:
+    """Another report of the client gets the name of one that is deleted."""
+    browser = cast.administrator
+    browser.post(NEW, form_of(browser, NEW, file_name="other.csv", is_public=True))
+    browser.post(f"{REPORT}delete")
+    other = REPORT.replace("books", "other")
+    assert browser.post(other, form_of(browser, other, file_name="books.csv")).status_code == 302
+
+
+def client_renamed(cast: Cast, shelf: Task) -> None:
+    """Another client gets the name of one that is deleted, and a report from a folder that it had under its own."""
+    browser = cast.administrator
+    browser.post("/reports/clients/new", {"username": "archive", "name": "Another"})
+    browser.post(f"{REPORT}delete")
+    browser.post("/reports/clients/library/delete")
+    task = Task(client=Client.objects.get(), file_name="books.csv", extension="csv", start_date=shelf.start_date)
+    task.is_public = task.is_active = True
+    keep(task, by=None)
+    save_definitions(Definitions(clients=(replace(client_value(task.client), username="library"),)), by=None)
+
+
+@pytest.mark.each_engine
+@pytest.mark.parametrize("change", [made_anew, renamed, client_renamed])
+def test_who_gets_a_name_gets_no_file_that_another_left(
+    book: Task, cast: Cast, publish: Publish, change: Callable[[Cast, Task], None]
+) -> None:
+    publish(book, b"title\nBartleby\n")
+    (version,) = Published(book.client).versions(book)
+    for path in (version.path, places.exports() / "library/books.csv"):
+        os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 60))
+    change(cast, book)
+    new = Task.objects.select_related("client").get()
+    for address in (FILE, f"{FILE}/{version.path.name}"):
+        response = visitor().get(address)
+        assert (response.status_code, body(response)) == (404, b"FILE NOT FOUND")
+    assert [each for each in files_of(new.client) if each["size"] or each["versions"]] == []
+    publish(new, CONTENT)
+    assert body(visitor().get(FILE)) == CONTENT
+    assert visitor().get(f"{FILE}/{version.path.name}").status_code == 404
 
 
 RANGES = {

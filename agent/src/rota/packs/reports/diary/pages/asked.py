@@ -22,8 +22,8 @@ from rota.packs.reports.diary import asking, outputs, places
 from rota.packs.reports.diary.models import Asked, RunLog, Task
 from rota.packs.reports.diary.pages.forms import ReportForm, values_of
 from rota.packs.reports.diary.pages.reports import new_task, refused, show
+from rota.packs.reports.diary.published import Published
 from rota.packs.reports.diary.rights import client_for, editors_only, report_for
-from rota.packs.reports.publishing import Export
 
 
 @require_POST
@@ -148,7 +148,8 @@ def difference(request: HttpRequest, identifier: UUID) -> HttpResponse:
     path = folder_of(found.asked) / "output"
     if not found.asked.is_dry_run or found.is_open or not path.is_file():
         raise Http404(gettext("its output is kept no longer"))
-    published = Export(places.exports()).current(str(found.asked))
+    task = found.asked.task
+    published = Published(task.client).current(task) if task and task.file_name == found.asked.file_name else None
     tried, before = outputs.read_head(path), outputs.read_head(published.path) if published else None
     shown = {
         "asked": found.asked,

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from rota.packs.reports.diary import places, visiting
 from rota.packs.reports.diary.keeping import task_value
 from rota.packs.reports.diary.models import Client, Task
+from rota.packs.reports.diary.published import Published
 from rota.packs.reports.diary.sending import send
 from rota.packs.reports.diary.visiting import RETRY_AFTER, TooMany, is_client, is_editor, may_read
 from rota.packs.reports.frequency import next_due
@@ -51,46 +52,50 @@ def for_clients(view: View) -> View:
 @for_clients
 def file(request: HttpRequest, username: str, file_name: str) -> HttpResponseBase:
     """What was published last."""
-    return found_file(request, username, file_name, lambda export, target: export.current(target))
+    return found_file(request, username, file_name, Published.current)
 
 
 @require_safe
 @for_clients
 def version(request: HttpRequest, username: str, file_name: str, name: str) -> HttpResponseBase:
     """What was published before."""
-    return found_file(request, username, file_name, lambda export, target: version_called(export, target, name))
+    return found_file(request, username, file_name, lambda published, task: version_called(published, task, name))
 
 
-def version_called(export: Export, target: str, name: str) -> Version | None:
-    return next((each for each in export.versions(target) if each.path.name == name), None)
+def version_called(published: Published, task: Task, name: str) -> Version | None:
+    return next((each for each in published.versions(task) if each.path.name == name), None)
 
 
 def found_file(
-    request: HttpRequest, username: str, file_name: str, find: Callable[[Export, str], Version | None]
+    request: HttpRequest, username: str, file_name: str, find: Callable[[Published, Task], Version | None]
 ) -> HttpResponseBase:
     """The file, or the original's answer in its words."""
     client = Client.objects.filter(username=username).first()
     if client is None:
         return plain("CLIENT NOT FOUND", 404)
-    export, target = Export(places.exports()), f"{username}/{file_name}"
-    try:
-        wanted = find(export, target)
-    except BadName:
-        wanted = None
+    task = client.tasks.filter(file_name=file_name).first()
+    wanted = find(Published(client), task) if task else left_by_another(client, file_name)
     if wanted is None:
         return plain("FILE NOT FOUND", 404)
-    task = client.tasks.filter(file_name=file_name).first()
     if task is None or not may_read(request, client, task):
         response = plain("UNAUTHORIZED", 401)
         response.headers["WWW-Authenticate"] = CHALLENGE
         return response
     is_current = wanted.path.name == file_name
     # Of a version nothing but its name is written down; the name is its moment, to the nanosecond.
-    tag = export.checksum(target) if is_current else f"{file_name}-{wanted.path.name}"
+    tag = Export(places.exports()).checksum(str(task)) if is_current else f"{file_name}-{wanted.path.name}"
     try:
         return send(request, wanted.path, name=file_name, sha256=tag)
     except FileNotFoundError:
         return plain("FILE NOT FOUND", 404)
+
+
+def left_by_another(client: Client, file_name: str) -> Version | None:
+    """What lies there of a report that is deleted."""
+    try:
+        return Export(places.exports()).current(f"{client.username}/{file_name}")
+    except BadName:
+        return None
 
 
 def plain(words: str, status: int) -> HttpResponse:
@@ -126,13 +131,12 @@ def files_of(client: Client) -> list[dict[str, Any]]:
     """What is made for the client now and was made at least once; failures are not its concern."""
     good = Max("log__date", filter=Q(log__is_success=True))
     tasks = client.tasks.filter(is_active=True).annotate(made=good).order_by("file_name")
-    export, today = Export(places.exports()), timezone.localdate()
-    return [each for task in tasks if (each := described(export, client, task, today))["updated"]]
+    published, today = Published(client), timezone.localdate()
+    return [each for task in tasks if (each := described(published, task, today))["updated"]]
 
 
-def described(export: Export, client: Client, task: Task, today: date) -> dict[str, Any]:
-    target = f"{client.username}/{task.file_name}"
-    current = export.current(target)
+def described(published: Published, task: Task, today: date) -> dict[str, Any]:
+    current = published.current(task)
     # The file tells, also where its run has not reached the diary yet.
     made: datetime | None = current.at if current else getattr(task, "made")  # noqa: B009  the query adds it
     return {
@@ -140,6 +144,6 @@ def described(export: Export, client: Client, task: Task, today: date) -> dict[s
         "updated": made,
         "next": next_due(task_value(task), today),
         "size": current.size if current else None,
-        "sha256": export.checksum(target) if current else "",
-        "versions": [{"name": each.path.name, "at": each.at, "size": each.size} for each in export.versions(target)],
+        "sha256": Export(places.exports()).checksum(str(task)) if current else "",
+        "versions": [{"name": each.path.name, "at": each.at, "size": each.size} for each in published.versions(task)],
     }
