@@ -382,6 +382,17 @@ def test_who_asks_twice_before_it_is_taken_up_has_asked_once(desk: Desk, editor:
     assert Asked.objects.count() == len(list(desk.places.asked.iterdir())) == 1
 
 
+def test_who_saves_before_it_is_taken_up_has_that_made(desk: Desk, editor: Person, shelf: Task) -> None:
+    browser = visitor(editor)
+    first = asked_at(browser.post(RUN))
+    assert browser.post(REPORT, form_of(browser, REPORT, script="print('saved since')")).status_code == 302
+    second = asked_at(browser.post(RUN))
+    assert second != first
+    assert Asked.objects.get(pk=first.split("/")[3]).withdrawn
+    answer(desk)
+    assert (desk.places.exports / "library/books.csv").read_text() == "saved since\n"
+
+
 def test_what_nobody_takes_up_says_what_to_look_at_and_can_be_withdrawn(
     desk: Desk, editor: Person, shelf: Task
 ) -> None:

@@ -89,14 +89,18 @@ def why_nobody_runs() -> str:
 
 
 def run_now(task: Task, *, by: Person) -> Asked:
-    """Have a report made as it is saved; while the same person's request still waits, that one is meant.
+    """Have a report made as it is saved; while the same person's request for just this waits, that one is meant.
 
-    Raises BusyNow, NobodyRuns, NotTaken, NothingToRun, BadScript, UnknownImports.
+    One that waits with what is saved no more is withdrawn. Raises BusyNow, NobodyRuns, NotTaken, NothingToRun,
+    BadScript, UnknownImports.
     """
+    value = task_value(task)
+    definitions = asking.needed(definitions_of_database(), value)
     before = Asked.objects.filter(task=task, person=by, is_dry_run=False, withdrawn=None).order_by("-at").first()
     if before and asking.standing(places.workplace(), str(before.pk)).state is State.WAITING:
-        return before
-    definitions = asking.needed(definitions_of_database(), task_value(task))
+        if asking.requested(places.workplace(), str(before.pk)) == (definitions, value):
+            return before
+        withdraw(before, by=by)
     return ask(Asked(client=task.client, task=task, file_name=task.file_name, is_dry_run=False, person=by), definitions)
 
 
