@@ -55,7 +55,7 @@ def build(draw: st.DrawFn) -> Definitions:
     usernames = draw(st.lists(st.sampled_from(["abc", "Press_1", "___"]), unique=True, max_size=2))
     clients = [
         Client(
-            id=identifier("client", name) if draw(st.booleans()) else f"id {name}",
+            id=identifier("client", name) if draw(st.booleans()) else identifier("its own", name),
             name=draw(text),
             username=name,
             password=draw(text),
@@ -68,11 +68,17 @@ def build(draw: st.DrawFn) -> Definitions:
     scripts, queries, tasks = [], [], []
     for name in draw(st.lists(st.sampled_from(["lib", "lib_2", "gone:a_xml", "gone:a_b.xml"]), unique=True)):
         queries.append(
-            Query(id=f"q {name}", name=name, body=draw(text), notes=draw(text), is_library=draw(st.booleans()))
+            Query(
+                id=identifier("its own", name),
+                name=name,
+                body=draw(text),
+                notes=draw(text),
+                is_library=draw(st.booleans()),
+            )
         )
         kind = draw(st.sampled_from(ScriptType))
         wanted = draw(st.sampled_from([None, *(query.id for query in queries)]))
-        scripts.append(Script(id=f"s {name}", name=name, body=draw(text), type=kind, id_query=wanted))
+        scripts.append(Script(id=identifier("its own", name), name=name, body=draw(text), type=kind, id_query=wanted))
     for client in clients:
         for file_name in draw(
             st.lists(st.sampled_from(["a.xml", "A.csv", "a.b.json", "client.yml", "a.xml.py"]), unique=True)
@@ -88,7 +94,7 @@ def build(draw: st.DrawFn) -> Definitions:
                 )
             tasks.append(
                 Task(
-                    id=f"t {name}",
+                    id=identifier("its own", name),
                     id_homedir=client.id,
                     file_name=file_name,
                     extension=draw(st.sampled_from(["", file_name.rpartition(".")[2]])),

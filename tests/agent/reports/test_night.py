@@ -70,8 +70,9 @@ FAILING = {
 
 
 def report(name: str, body: str | None, **of_task: object) -> tuple[Task, Script | None]:
-    script = None if body is None else Script(id=f"s-{name}", name=f"acme:{name.replace('.', '_')}", body=body)
-    said = {"id": f"t-{name}", "start_date": FIRST, "frequency": Frequency.DAILY, "is_active": True, **of_task}
+    plain = name.replace(".", "_")
+    script = None if body is None else Script(id=f"s-{plain}", name=f"acme:{plain}", body=body)
+    said = {"id": f"t-{plain}", "start_date": FIRST, "frequency": Frequency.DAILY, "is_active": True, **of_task}
     return Task(id_homedir="c", file_name=name, id_script=script.id if script else None, **said), script  # type: ignore[arg-type]  # values of fields
 
 

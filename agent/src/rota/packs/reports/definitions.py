@@ -4,6 +4,7 @@ Names of fields are the columns of the system that this pack replaces; those bel
 and messages one such task is called a report.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import date
@@ -187,6 +188,8 @@ class Definitions:
         raise UnknownReport(f"{name!r}; there are: {', '.join(self.reports) or 'none'}")
 
 
+ID = re.compile(r"[\w-]{1,36}", re.ASCII)
+"""Files are named after ids."""
 KINDS = ("clients", "tasks", "scripts", "queries")
 CHOICES: Mapping[str, type[StrEnum]] = {"frequency": Frequency, "month_end": MonthEnd, "type": ScriptType}
 
@@ -249,4 +252,6 @@ def read_value(name: str, kind: object, value: Any) -> Any:
     expected = {str | None: str, int | None: int}.get(kind, kind)  # type: ignore[call-overload]  # not every key
     if type(value) is not expected:
         raise ValueError(f"{name}: expected {getattr(expected, '__name__', expected)}, not {value!r}")
+    if name == "id" and not ID.fullmatch(value):
+        raise ValueError(f"id: expected up to 36 letters, digits, '_' and '-', of ASCII, not {value!r}")
     return value
