@@ -127,14 +127,16 @@ def test_what_a_killed_worker_left_is_answered_and_swept_in_time(desk: Desk) -> 
     assert not folder.exists()
 
 
-def test_half_a_request_is_swept_in_time_and_a_whole_one_waits_on(desk: Desk) -> None:
+def test_what_is_half_written_is_swept_in_time_and_a_whole_request_waits_on(desk: Desk) -> None:
     half, whole = desk.places.asked / f".{uuid4()}.json-{uuid4()}", desk.places.asked / f"{uuid4()}.json"
-    for each in (half, whole):
+    attempt = desk.places.ledger / f"{uuid4()}.json.new"
+    for each in (half, whole, attempt):
         each.write_text("{")
     now = half.stat().st_mtime
     assert asked.sweep(desk.places, now=now + 3600) == 0
-    assert asked.sweep(desk.places, now=now + 3 * 86400) == 1
+    assert asked.sweep(desk.places, now=now + 3 * 86400) == 2
     assert list(desk.places.asked.iterdir()) == [whole]
+    assert list(desk.places.ledger.iterdir()) == []
 
 
 def test_what_another_sweeps_at_the_same_time_is_no_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

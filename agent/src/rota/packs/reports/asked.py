@@ -233,12 +233,12 @@ def is_interrupted(folder: Path) -> bool:
 
 
 def sweep(places: Workplace, *, now: float, kept: timedelta = KEPT) -> int:
-    """Remove results that nobody needs any more, and what a diary was killed over while it wrote a request.
+    """Remove results that nobody needs any more, and what was half written when a diary or a task was killed.
 
     `now` is in seconds since 1970. Returns how many there were. Several may do so at once.
     """
     number = 0
-    for each in (*places.results.iterdir(), *places.asked.glob(".*")):
+    for each in (*places.results.iterdir(), *places.asked.glob(".*"), *places.ledger.glob("*.new")):
         with suppress(FileNotFoundError):  # another has removed it meanwhile
             if now - each.lstat().st_mtime > kept.total_seconds():
                 remove(each)
