@@ -9,7 +9,7 @@ import {
 } from "@codemirror/language";
 import { lintGutter, lintKeymap, linter } from "@codemirror/lint";
 import { highlightSelectionMatches, search, searchKeymap } from "@codemirror/search";
-import { EditorState } from "@codemirror/state";
+import { EditorState, StateEffect } from "@codemirror/state";
 import {
   EditorView, drawSelection, highlightActiveLine, highlightActiveLineGutter, highlightSpecialChars, keymap, lineNumbers,
 } from "@codemirror/view";
@@ -68,16 +68,20 @@ const look = EditorView.theme({
   ".cm-diagnostic-warning": { borderLeftColor: "var(--warn)" },
 });
 
+// A script's own query is called like the file.
+const renamed = StateEffect.define();
+const isRenamed = (update) => update.transactions.some((each) => each.effects.some((effect) => effect.is(renamed)));
+
 // What the server finds, shown in the margin, and as its own words below the editor.
 function findings(area) {
   const told = document.getElementById(area.dataset.remarks);
   return async (view) => {
-    const asked = new URLSearchParams({
-      csrfmiddlewaretoken: area.form.elements.csrfmiddlewaretoken.value, script: area.value, name: area.dataset.name,
-    });
-    if (area.dataset.library) asked.set("library", area.dataset.library);
-    const query = area.form.elements.query;
-    if (query) asked.set("query", query.value);
+    const asked = new URLSearchParams({ script: area.value });
+    for (const name of ["name", "client", "report"]) if (name in area.dataset) asked.set(name, area.dataset[name]);
+    for (const name of ["csrfmiddlewaretoken", "file_name", "query"]) {
+      const field = area.form.elements[name];
+      if (field) asked.set(name, field.value);
+    }
     let answer;
     try {
       const response = await fetch(area.dataset.lint, { method: "POST", body: asked, redirect: "error" });
@@ -115,7 +119,8 @@ function replace(area) {
       bracketMatching(), highlightActiveLine(), highlightSelectionMatches(), search(),
       syntaxHighlighting(colours),
       languages[area.dataset.code](),
-      area.dataset.lint ? [linter(findings(area), { delay: quietMilliseconds }), lintGutter()] : [],
+      area.dataset.lint
+        ? [linter(findings(area), { delay: quietMilliseconds, needsRefresh: isRenamed }), lintGutter()] : [],
       // Escape, then Tab, leaves the editor: CodeMirror's own way out.
       keymap.of([...defaultKeymap, ...searchKeymap, ...historyKeymap, ...lintKeymap, indentWithTab]),
       EditorState.phrases.of(phrases),
@@ -130,6 +135,7 @@ function replace(area) {
   const describing = [document.getElementById(area.dataset.remarks), hint].filter(Boolean);
   view.contentDOM.ariaDescribedByElements = describing;
   label.addEventListener("click", () => view.focus());
+  area.form.elements.file_name?.addEventListener("change", () => view.dispatch({ effects: renamed.of(null) }));
   area.style.display = "none";
   if (hint) hint.hidden = false;
 }

@@ -153,6 +153,16 @@ def test_what_is_found_stands_in_the_margin_and_below_while_one_writes(browser: 
     expect(script_of(page)).to_be_focused()
 
 
+def test_a_new_script_finds_its_query_once_the_file_has_its_name(browser: Reader) -> None:
+    page = browser.page("/reports/clients/press/new")
+    write_at_the_end(page, "from queries.press import volumes_csv")
+    expect(page.locator(".cm-lint-marker-error")).to_have_count(1)
+    page.locator("input[name=file_name]").fill("volumes.csv")
+    script_of(page).click()
+    expect(page.locator(".cm-lint-marker-error")).to_have_count(0)
+    expect(page.locator("#remarks")).to_have_text("Nothing is found in the script.")
+
+
 def test_what_was_written_is_what_is_saved(browser: Reader) -> None:
     page = browser.page("/reports/libraries/script/new")
     page.locator("input[name=name]").fill("indented")

@@ -144,7 +144,7 @@ def test_findings_are_listed_with_their_lines_and_told_while_writing(cast: Cast,
     page = browser.get(REPORT).content.decode()
     assert "line 1, column" in page
     assert "os.[any method]" in page
-    said = {"script": script, "name": "library:books_csv", "query": "SELECT 1"}
+    said = {"script": script, "client": "library", "report": "books.csv", "file_name": "books.csv"}
     answer = browser.post("/reports/lint", said).json()
     found = answer["findings"]
     assert "line 1, column 1" in answer["html"]
@@ -153,10 +153,40 @@ def test_findings_are_listed_with_their_lines_and_told_while_writing(cast: Cast,
     assert (error["line"], error["kind"]) == (2, "error")
 
 
-def test_the_query_that_is_being_written_is_known_to_its_script(cast: Cast, shelf: Task) -> None:
-    said = {"script": "from queries.library import new_csv", "name": "library:new_csv"}
-    assert len(cast.administrator.post("/reports/lint", said).json()["findings"]) == 1
-    assert cast.administrator.post("/reports/lint", said | {"query": "SELECT 1"}).json()["findings"] == []
+@pytest.mark.parametrize(
+    ("file_name", "script", "wrong"),
+    [
+        ("New.v2.csv", "from queries.library import new_v2_csv", 0),
+        ("new.csv", "from queries.library import other_csv", 1),
+        ("books.csv", "from queries.library import books_csv", 0),
+    ],
+)
+@pytest.mark.parametrize("address", [NEW, REPORT])
+def test_a_script_knows_its_query_by_the_name_in_the_form(
+    cast: Cast, shelf: Task, address: str, file_name: str, script: str, wrong: int
+) -> None:
+    """Of what is not saved yet, and while a file is renamed, by the page and while one writes."""
+    browser = cast.administrator
+    said = form_of(browser, address, file_name=file_name, script=script, query="SELECT 2", start_date="no day")
+    assert len(browser.post(address, said).context["remarks"]) == wrong
+    said |= {"client": "library", "report": "books.csv" if address == REPORT else ""}
+    assert len(browser.post("/reports/lint", said).json()["findings"]) == wrong
+
+
+def test_a_file_that_is_renamed_in_the_form_leaves_its_old_name(cast: Cast, shelf: Task) -> None:
+    said = {"client": "library", "report": "books.csv", "script": "from queries.library import books_csv"}
+    assert cast.administrator.post("/reports/lint", said | {"file_name": "books.csv"}).json()["findings"] == []
+    assert len(cast.administrator.post("/reports/lint", said | {"file_name": "new.csv"}).json()["findings"]) == 1
+
+
+def test_nobody_is_told_of_scripts_in_another_clients_name(cast: Cast, editor: Person) -> None:
+    Client.objects.create(name="The press", username="press")
+    Query.objects.create(name="press:titles_xml", body="SELECT 1")
+    browser, script = visitor(editor), "from queries.press import titles_xm"
+    assert browser.post("/reports/lint", {"client": "press", "script": script}).status_code == 403
+    for said in ({"name": "press:a_xml"}, {"client": "library", "file_name": "press:a.xml"}):
+        (found,) = browser.post("/reports/lint", {"script": script, **said}).json()["findings"]
+        assert "titles_xml" not in found["text"]
 
 
 def test_a_deleted_report_takes_its_script_query_and_log_with_it(editor: Person, shelf: Task, publish: Publish) -> None:

@@ -29,9 +29,9 @@ from rota.packs.reports.attempt import Trigger
 from rota.packs.reports.definitions import Definitions
 from rota.packs.reports.dependencies import reachable
 from rota.packs.reports.diary import places
-from rota.packs.reports.diary.editing import lines_of, refuse_shared, refuse_taken
-from rota.packs.reports.diary.keeping import definitions_of_database, query_value, script_value, task_value
-from rota.packs.reports.diary.models import ApiToken, Asked, Query, Script, ScriptType, Task
+from rota.packs.reports.diary.editing import refuse_shared, refuse_taken, with_code
+from rota.packs.reports.diary.keeping import definitions_of_database, task_value
+from rota.packs.reports.diary.models import ApiToken, Asked, Task
 from rota.packs.reports.diary.options import is_busy_now, options
 from rota.packs.reports.diary.rights import clients_of
 
@@ -146,25 +146,11 @@ def with_tried(
     defined: Definitions, task: Task, said: Mapping[str, Any], *, script: str, query: str
 ) -> tuple[Definitions, values.Task]:
     """What is defined, as if the form had been saved; and the report as it would be then."""
-    name = names.code_name(task.client.username, said["file_name"])
-    before = task.script or Script()
-    main = before.query if before.query and not before.query.is_library else Query()
-    query_now = replace(query_value(Query(id=main.id, name=name)), body=lines_of(query))
-    script_now = replace(
-        script_value(Script(id=before.id, name=name, type=ScriptType.MAIN)), body=lines_of(script), id_query=main.id
-    )
+    defined, script_now = with_code(defined, task, said["file_name"], script=script, query=query)
     columns = {each: said[each] for each in said if each != "checks"}
     tried = task_value(Task(id=task.id, client=task.client, checks=said["checks"], **columns))
     tried = replace(tried, id_script=script_now.id, extension=names.extension_of(tried.file_name))
-    return (
-        replace(
-            defined,
-            tasks=(*(each for each in defined.tasks if each.id != tried.id), tried),
-            scripts=(*(each for each in defined.scripts if each.id != script_now.id), script_now),
-            queries=(*(each for each in defined.queries if each.id != query_now.id), query_now),
-        ),
-        tried,
-    )
+    return replace(defined, tasks=(*(each for each in defined.tasks if each.id != tried.id), tried)), tried
 
 
 def ask(asked: Asked, definitions: Definitions) -> Asked:

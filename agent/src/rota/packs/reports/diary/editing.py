@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from rota.core.errors import RotaError
 from rota.diary import audit
 from rota.diary.models import Person
+from rota.packs.reports import definitions as values
 from rota.packs.reports import dependencies, guard, names
 from rota.packs.reports.definitions import Definitions
 from rota.packs.reports.diary.keeping import (
@@ -24,7 +25,7 @@ from rota.packs.reports.diary.keeping import (
     script_value,
     token_of,
 )
-from rota.packs.reports.diary.models import Client, History, Query, Script, ScriptType, Task, new_id
+from rota.packs.reports.diary.models import Client, History, Query, Script, ScriptType, Task
 from rota.packs.reports.names import BadName
 from rota.packs.reports.syntax import BadScript
 
@@ -313,34 +314,58 @@ def uses(script: Script, row: Library) -> bool:
 # -- findings
 
 
-def remarks_on(script: str, *, name: str, is_library: bool = False, query: str | None = None) -> list[Remark]:
-    """What is wrong with a text as it stands in an editor, saved or not: syntax, unknown imports, the guard."""
-    body = lines_of(script)
+def remarks_on_report(task: Task, file_name: str, *, script: str, query: str) -> list[Remark]:
+    """What is wrong with a report's script as it stands in the form, under the file name that stands there."""
+    defined, value = with_code(definitions_of_database(), task, file_name, script=script, query=query)
+    return remarks_on(value, defined)
+
+
+def remarks_on_library(name: str, body: str) -> list[Remark]:
+    """The same of a library, or of a script that is nobody's yet."""
+    value = replace(script_value(Script(name=name, type=ScriptType.SNIP)), body=lines_of(body))
+    return remarks_on(value, definitions_of_database())
+
+
+def remarks_on(script: values.Script, defined: Definitions) -> list[Remark]:
+    """Syntax, unknown imports, and what the guard finds."""
     try:
-        found = [Remark(each.line, each.column, each.word, "warning") for each in guard.inspect(body, name)]
+        warned = guard.inspect(script.body, script.name)
     except BadScript as error:
         return [Remark(error.line, error.column, error.reason, "error")]
-    value = replace(script_value(Script(name=name, type=ScriptType.SNIP if is_library else ScriptType.MAIN)), body=body)
+    found = [Remark(each.line, each.column, each.word, "warning") for each in warned]
     try:
-        dependencies.collect(value, known_with(name, query))
+        dependencies.collect(script, defined)
     except dependencies.UnknownImports as error:
-        found += [remark_of(each) for each in error.unknown if each.script == name]
+        found += [remark_of(each) for each in error.unknown if each.script == script.name]
     except BadScript as error:
         found.append(Remark(0, 0, str(error), "error"))
     return sorted(found, key=lambda each: (each.line, each.column))
 
 
+def with_code(
+    defined: Definitions, task: Task, file_name: str, *, script: str, query: str
+) -> tuple[Definitions, values.Script]:
+    """What is defined, as if a report had been saved with these under this name; and its script."""
+    name = names.code_name(task.client.username, file_name)
+    before = task.script or Script()
+    main = before.query if before.query and not before.query.is_library else Query()
+    query_now = replace(query_value(Query(id=main.id, name=name)), body=lines_of(query))
+    script_now = replace(
+        script_value(Script(id=before.id, name=name, type=ScriptType.MAIN)), body=lines_of(script), id_query=main.id
+    )
+    return (
+        replace(
+            defined,
+            scripts=(*(each for each in defined.scripts if each.id != script_now.id), script_now),
+            queries=(*(each for each in defined.queries if each.id != query_now.id), query_now),
+        ),
+        script_now,
+    )
+
+
 def remark_of(unknown: dependencies.Unknown) -> Remark:
     wanted = unknown.wanted
     return Remark(wanted.line, wanted.column, f"{wanted.kind} has no {wanted.name!r}{unknown.hint}", "error")
-
-
-def known_with(name: str, query: str | None) -> Definitions:
-    """What is there, and the main query of what is being written."""
-    defined = definitions_of_database()
-    if query is None or name in defined.queries_by_name:
-        return defined
-    return replace(defined, queries=(*defined.queries, query_value(Query(id=new_id(), name=name, body=query))))
 
 
 # -- history

@@ -121,7 +121,7 @@ def show(
         "is_new": is_new,
         "values": values,
         "token": "" if is_new else token_of((row,)),
-        "remarks": editing.remarks_on(body, name=name, is_library=True) if kind == "script" else [],
+        "remarks": editing.remarks_on_library(name, body) if kind == "script" else [],
         "users": [] if is_new else editing.where_used(row),
         **editor.shown(),
         **more,

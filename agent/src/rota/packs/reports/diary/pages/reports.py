@@ -92,14 +92,14 @@ def refused(request: HttpRequest, task: Task, form: ReportForm) -> HttpResponse:
 def show(request: HttpRequest, task: Task, values: dict[str, Any], *, status: int = 200, **more: Any) -> HttpResponse:
     """The page; a report that is not saved yet has neither log nor history."""
     is_new = task._state.adding
-    name = task.script.name if task.script else "script"
+    said = {name: str(values.get(name) or "") for name in ("file_name", "script", "query")}
     shown = {
         "task": task,
         "client": task.client,
         "is_new": is_new,
         "values": values | {"start_date": str(values.get("start_date", ""))},
         "token": "" if is_new else editing.token_of_report(task),
-        "remarks": editing.remarks_on(str(values.get("script", "")), name=name, query=str(values.get("query", ""))),
+        "remarks": editing.remarks_on_report(task, **said),
         "frequencies": Frequency.choices,
         "month_ends": MonthEnd.choices,
         "checks": Check.choices,
@@ -148,18 +148,20 @@ def restore_report(request: HttpRequest, username: str, file_name: str, number: 
 @require_POST
 @editors_only
 def lint(request: HttpRequest) -> JsonResponse:
-    """What is found in a script while it is written: form fields `script`, `name`, and `query` or `library`.
+    """What is found in a script while it is written: form fields `script`, and `name` of a library.
 
+    Of a report `client`, the `file_name` and `query` that stand in the form, and `report`, its name as it is saved.
     The answer has it as `findings`, and as the `html` that the page shows.
     """
-    script = request.POST.get("script", "")
-    if len(script) > LONGEST_BODY:
+    said = {name: request.POST.get(name, "") for name in ("file_name", "script", "query")}
+    if max(map(len, said.values())) > LONGEST_BODY:
         return JsonResponse({"error": gettext("This is too long.")}, status=413)
-    found = editing.remarks_on(
-        script,
-        name=request.POST.get("name", "")[:255] or "script",
-        is_library="library" in request.POST,
-        query=request.POST.get("query"),
-    )
+    if "client" in request.POST:
+        client = client_for(request, request.POST["client"])
+        saved = Task.objects.select_related("client", "script__query").filter(client=client)
+        task = saved.filter(file_name=request.POST.get("report", "")).first() or new_task(client)
+        found = editing.remarks_on_report(task, **said)
+    else:
+        found = editing.remarks_on_library(request.POST.get("name", "")[:255] or "script", said["script"])
     html = render_to_string("reports/remarks.html", {"remarks": found})
     return JsonResponse({"findings": [each.as_json() for each in found], "html": html})
