@@ -12,7 +12,7 @@ from rota.diary.models import AuditEntry, Person
 from rota.packs.reports.diary.keeping import definitions_of_database
 from rota.packs.reports.diary.models import Client, History, Query, RunLog, Script, Task
 from rota.packs.reports.names import check_definitions
-from tests.agent.diary.conftest import Cast, visitor
+from tests.agent.diary.conftest import Cast, undone, visitor
 from tests.agent.reports.diary.conftest import Publish
 
 REPORT = "/reports/clients/library/books.csv/"
@@ -193,6 +193,27 @@ def test_a_deleted_report_takes_its_script_query_and_log_with_it(editor: Person,
     publish(shelf, b"x")
     assert visitor(editor).post(f"{REPORT}delete").status_code == 302
     assert [model.objects.count() for model in (Task, Script, Query, RunLog)] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("importing", ["from queries.library import books_csv", "import books_csv, wrong("])
+def test_a_report_whose_query_others_import_keeps_its_name_and_stays(
+    cast: Cast, shelf: Task, editor: Person, importing: str
+) -> None:
+    Script.objects.create(name="press:a_csv", body=importing)
+    browser = visitor(editor)
+    with undone():
+        assert browser.post(f"{REPORT}delete").status_code == 302, "another client's script is no reason"
+    assert browser.post(NEW, form_of(browser, NEW, file_name="other.csv", script=importing)).status_code == 302
+    deleted = browser.post(f"{REPORT}delete")
+    renamed = browser.post(REPORT, form_of(browser, REPORT, file_name="volumes.csv", script="print('kept')"))
+    for response in (deleted, renamed):
+        page = response.content.decode()
+        assert "library:books_csv is used by library:other_csv<" in page
+    assert deleted.status_code == 409
+    assert "print(&#x27;kept&#x27;)" in page
+    assert browser.post(REPORT, form_of(browser, REPORT, file_name="BOOKS.csv")).status_code == 302, "of one name"
+    Script.objects.filter(name="library:other_csv").update(body="")
+    assert browser.post(f"{REPORT.replace('books', 'BOOKS')}delete").status_code == 302
 
 
 def test_the_newest_ten_runs_are_shown_with_what_they_said(cast: Cast, shelf: Task) -> None:

@@ -158,7 +158,8 @@ def save_report(task: Task, said: Mapping[str, Any], *, script: str, query: str,
     """Save a report with its script and query, or nothing of it.
 
     `said` are its own columns; the name of script and query follows from that of the file. `token` is what the form
-    was opened with, None for what is new. Raises BadName, ChangedMeanwhile.
+    was opened with, None for what is new. Raises BadName, ChangedMeanwhile, InUse where its name would change and
+    others import its query by it.
     """
     is_new = task._state.adding
     names.check_file_name(said["file_name"])
@@ -171,10 +172,12 @@ def save_report(task: Task, said: Mapping[str, Any], *, script: str, query: str,
                 raise ChangedMeanwhile(_("what you wrote is still in the form, beside what is there now"))
         before = {} if is_new else texts_of_report(task)
         refuse_taken(task, said["file_name"])
+        name = names.code_name(task.client.username, said["file_name"])
+        if not is_new and name != names.code_name(task.client.username, task.file_name):
+            refuse_imported(task)
         for column, value in said.items():
             setattr(task, column, value)
         task.extension = names.extension_of(task.file_name)
-        name = names.code_name(task.client.username, task.file_name)
         refuse_shared(task, name)
         save_code(task, name, script=script, query=query, by=by)
         keep(task, by=by)
@@ -224,8 +227,13 @@ def lines_of(body: str) -> str:
 
 
 def delete_report(task: Task, *, by: Person) -> None:
-    """With its script and query; its history stays, and what was published stays with the client's files."""
+    """With its script and query; its history stays, and what was published stays with the client's files.
+
+    Raises InUse where other reports import its query.
+    """
     with transaction.atomic():
+        Client.objects.select_for_update().get(pk=task.client_id)
+        refuse_imported(task)
         audit.note(by, "report deleted", task)
         script = task.script
         query = script.query if script else None
@@ -234,6 +242,16 @@ def delete_report(task: Task, *, by: Person) -> None:
             script.delete()
         if query and not query.is_library and not query.scripts.exists():
             query.delete()
+
+
+def refuse_imported(task: Task) -> None:
+    """Raises InUse where other reports of the client import this one's query."""
+    query = task.script.query if task.script else None
+    if query is None or query.is_library:
+        return
+    own = f"{task.client.username.lower()}:"
+    others = [each for each in where_used(query) if each.pk != task.script_id and each.name.startswith(own)]
+    refuse_used(query, others)
 
 
 def texts_of_report(task: Task) -> dict[str, Any]:
@@ -291,8 +309,13 @@ def delete_library(row: Library, *, by: Person) -> None:
 
 
 def refuse_in_use(row: Library) -> None:
-    if users := where_used(row):
-        raise InUse(_("%(name)s is used by %(users)s") % {"name": row.name, "users": ", ".join(map(str, users))})
+    refuse_used(row, where_used(row))
+
+
+def refuse_used(row: Library, users: Iterable[Script]) -> None:
+    """Raises InUse, naming them."""
+    if said := ", ".join(map(str, users)):
+        raise InUse(_("%(name)s is used by %(users)s") % {"name": row.name, "users": said})
 
 
 def where_used(row: Library) -> list[Script]:
@@ -307,7 +330,7 @@ def uses(script: Script, row: Library) -> bool:
     try:
         found = dependencies.imports_of(script.body, script.name, is_library=script.type == ScriptType.SNIP)
     except BadScript:
-        return f"import {row.name}" in script.body
+        return f"import {row.name.rpartition(':')[2]}" in script.body
     return any(each.kind is kind and row.name in (each.name, each.parent) for each in found)
 
 

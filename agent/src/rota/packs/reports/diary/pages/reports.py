@@ -116,8 +116,12 @@ def show(request: HttpRequest, task: Task, values: dict[str, Any], *, status: in
 @require_POST
 @editors_only
 def delete_report(request: HttpRequest, username: str, file_name: str) -> HttpResponse:
-    """With its script and query."""
-    editing.delete_report(report_for(request, username, file_name), by=person_of(request))
+    """With its script and query, unless others import that."""
+    task = report_for(request, username, file_name)
+    try:
+        editing.delete_report(task, by=person_of(request))
+    except RotaError as error:
+        return show(request, task, values_of(task), problem=str(error), status=409)
     return redirect("reports:client", username=username)
 
 
