@@ -234,6 +234,32 @@ def test_what_is_gone_is_removed_and_what_is_not_ours_stays(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    "theirs", ["libraries/theirs.py", "libraries/sub/theirs.sql", "abc/titles.xml.py", "libraries/connect.py"]
+)
+def test_what_is_not_ours_is_neither_replaced_nor_removed(tmp_path: Path, theirs: str) -> None:
+    found = read_folder(put(tmp_path / "reports"))
+    (tmp_path / "other" / theirs).parent.mkdir(parents=True)
+    (tmp_path / "other" / theirs).write_text("theirs")
+    with pytest.raises(NotWritable, match=f"{theirs} would be lost"):
+        write_folder(found, tmp_path / "other")
+    assert [each.read_text() for each in (tmp_path / "other").rglob("*") if each.is_file()] == ["theirs"]
+
+
+def test_hashes_are_for_the_owner_of_the_files_alone(tmp_path: Path) -> None:
+    client, other = (Client(id=name, name="Some Press", username=name) for name in ("abc", "other"))
+    file = tmp_path / "abc/client.yml"
+    write_folder(Definitions(clients=(client, other)), tmp_path)
+    assert file.stat().st_mode & 0o044
+    secret = Definitions(clients=(replace(client, access_key="0" * 64), other))
+    write_folder(secret, tmp_path)
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.chmod(0o644)
+    assert write_folder(secret, tmp_path) == ()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "other/client.yml").stat().st_mode & 0o044
+
+
+@pytest.mark.parametrize(
     "wrong",
     [
         Definitions(clients=(Client(id="c", name="n", username="../x"),)),

@@ -92,6 +92,8 @@ def test_what_is_exported_is_imported_without_loss_and_without_taking_secrets_aw
         assert ("a hash" in (tmp_path / "press/client.yml").read_text()) is bool(words)
         assert take(tmp_path, capsys) == "Made or changed: 0 clients, 0 queries, 0 scripts, 0 tasks"
         assert definitions_of_database() == before
+    call_command("export_reports", str(tmp_path))
+    assert "a hash" in (tmp_path / "press/client.yml").read_text(), "what stands there stays"
     Task.objects.all().delete()
     Client.objects.all().delete()
     Script.objects.all().delete()

@@ -311,16 +311,31 @@ def read_text(path: Path, root: Path) -> str:
 def write_folder(definitions: Definitions, path: Path) -> tuple[Path, ...]:
     """Write what differs, remove what defines what is gone, leave all else; returns what was changed.
 
-    Raises NotWritable, with nothing changed, for names that no file can have.
+    A client's file that has hashes is for its owner alone. Raises NotWritable, with nothing changed, for names that no
+    file can have, and for a folder where something else would be replaced or removed.
     """
     wanted = files_of(definitions)
-    changed = [name for name, content in wanted.items() if put(path / name, content)]
-    for known in sorted(defining(path)):
-        if known not in wanted:
-            (path / known).unlink()
-            changed.append(known)
-            remove_empty((path / known).parent, path)
-    return tuple(changed)
+    gone = sorted(defining(path) - set(wanted))
+    replaced = [name for name, content in wanted.items() if (path / name).is_file() and not is_so(path / name, content)]
+    if (gone or replaced) and not clients_of(path):
+        raise NotWritable(
+            f"{path / min([*gone, *replaced])} would be lost, and the folder as it is defines no client's reports; "
+            "choose an empty one, or one that they were written into before"
+        )
+    private = {Path(each.username, CLIENT) for each in definitions.clients if each.password or each.access_key}
+    changed = [name for name, content in wanted.items() if put(path / name, content, is_private=name in private)]
+    for known in gone:
+        (path / known).unlink()
+        remove_empty((path / known).parent, path)
+    return (*changed, *gone)
+
+
+def clients_of(path: Path) -> tuple[Client, ...]:
+    """Whose reports the folder defines; () where it does not, or cannot be read."""
+    try:
+        return read_folder(path).clients
+    except BadFolder:
+        return ()
 
 
 def files_of(definitions: Definitions) -> Mapping[Path, bytes]:
@@ -498,19 +513,29 @@ def as_yaml(values: Mapping[str, Any]) -> str:
     return yaml.dump(dict(values), Dumper=Dumper, allow_unicode=True, sort_keys=False, width=110) if values else ""
 
 
-def put(path: Path, content: bytes) -> bool:
+def put(path: Path, content: bytes, *, is_private: bool = False) -> bool:
     """Write a file beside and put it in its place; False where it is so already."""
-    with suppress(FileNotFoundError, NotADirectoryError):
-        if path.read_bytes() == content:
-            return False
+    if is_so(path, content):
+        if is_private:
+            path.chmod(0o600)
+        return False
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.new")
-    with beside.open("wb") as stream:
+    beside.unlink(missing_ok=True)
+    with os.fdopen(
+        os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if is_private else 0o666), "wb"
+    ) as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
     beside.replace(path)
     return True
+
+
+def is_so(path: Path, content: bytes) -> bool:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return path.read_bytes() == content
+    return False
 
 
 def defining(root: Path) -> set[Path]:

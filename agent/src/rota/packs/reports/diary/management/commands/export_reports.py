@@ -7,7 +7,7 @@ from pathlib import Path
 from django.core.management.base import BaseCommand
 
 from rota.packs.reports.diary.keeping import definitions_of_database
-from rota.packs.reports.folder import write_folder
+from rota.packs.reports.folder import clients_of, write_folder
 
 
 class Command(BaseCommand):
@@ -20,8 +20,10 @@ class Command(BaseCommand):
     def handle(self, *args: object, folder: Path, secrets: bool, **options: object) -> None:
         defined = definitions_of_database()
         if not secrets:
-            clients = tuple(replace(each, password="", access_key="") for each in defined.clients)
-            defined = replace(defined, clients=clients)
+            known = {each.id: (each.password, each.access_key) for each in clients_of(folder)}
+            hashes = ((each, *known.get(each.id, ("", ""))) for each in defined.clients)
+            clients = (replace(each, password=password, access_key=key) for each, password, key in hashes)
+            defined = replace(defined, clients=tuple(clients))
         changed = write_folder(defined, folder)
         self.stdout.write(
             f"{len(defined.tasks)} reports of {len(defined.clients)} clients; {len(changed)} files changed"
