@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 
+from rota.packs.reports.definitions import BadDefinitions
 from rota.packs.reports.diary.keeping import definitions_of_database
 from rota.packs.reports.diary.models import Client, History, Query, RunLog, Script, Task
 from rota.packs.reports.folder import BadFolder
@@ -47,6 +48,26 @@ def test_names_that_are_not_possible_keep_all_of_it_out(database: object, tmp_pa
     with pytest.raises(BadFolder, match="user name 'ab'"):
         call_command("import_reports", str(tmp_path))
     assert Client.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"Library/client.yml": "name: Upper case"}, "'library' and 'Library' are one name"),
+        ({"libraries/library.sql": "SELECT 1"}, "library query 'library'"),
+        ({"library/client.yml": "id: ID\nname: The library", "library/BOOKS.csv.yml": "start_date: 2026-01-01"},
+         "'library/books.csv' and 'library/BOOKS.csv' are one name"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("words", [[], ["--dry-run"]])
+def test_what_does_not_go_with_what_is_there_keeps_all_of_it_out(
+    shelf: Task, tmp_path: Path, files: dict[str, str], said: str, words: list[str]
+) -> None:
+    put(tmp_path, **{name: text.replace("ID", shelf.client_id) for name, text in files.items()})
+    before = definitions_of_database()
+    with pytest.raises(BadDefinitions, match=said):
+        call_command("import_reports", str(tmp_path), *words)
+    assert definitions_of_database() == before
 
 
 def test_run_logs_are_taken_once_and_those_of_unknown_reports_are_told(

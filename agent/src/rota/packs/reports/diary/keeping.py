@@ -13,6 +13,7 @@ from rota.diary.models import Person
 from rota.packs.reports import definitions as values
 from rota.packs.reports.definitions import BadDefinitions, Definition, Definitions
 from rota.packs.reports.diary.models import Client, Edited, History, Query, Script, Task
+from rota.packs.reports.names import check_definitions
 
 Row = Client | Query | Script | Task
 KINDS: Mapping[type[Definition], type[Row]] = {
@@ -112,12 +113,12 @@ def value_of(row: Row) -> Definition:
 def save_definitions(definitions: Definitions, *, by: Person | None) -> dict[str, int]:
     """Make or change what these define; what they do not name stays. All of it is kept, or nothing.
 
-    Returns how many of each kind were made or changed. Raises BadDefinitions where the tables already have something
-    else by one of these names.
+    Returns how many of each kind were made or changed. Raises BadDefinitions where they do not go with what is there.
     """
     changed: dict[str, int] = {}
     try:
         with transaction.atomic():
+            refuse_clashes(definitions)
             # Each kind after those it refers to.
             for kind in ("clients", "queries", "scripts", "tasks"):
                 changed[kind] = sum(save_value(each, by=by) for each in getattr(definitions, kind))
@@ -125,6 +126,21 @@ def save_definitions(definitions: Definitions, *, by: Person | None) -> dict[str
     except IntegrityError as error:
         raise BadDefinitions(f"the diary has something else by one of these names: {error}") from None
     return changed
+
+
+def refuse_clashes(definitions: Definitions) -> None:
+    """Raises BadDefinitions, telling which names and references are wrong together with what the diary has."""
+    there = definitions_of_database()
+    wrong = set(check_definitions(there))
+    new = [each for each in check_definitions(with_these(there, definitions)) if each not in wrong]
+    if new:
+        raise BadDefinitions("with what the diary has: " + "; ".join(new))
+
+
+def with_these(there: Definitions, these: Definitions) -> Definitions:
+    """What is there once these are taken. Raises BadDefinitions."""
+    kinds = {kind: {each.id: each for each in (*getattr(there, kind), *getattr(these, kind))} for kind in values.KINDS}
+    return Definitions(**{kind: tuple(found.values()) for kind, found in kinds.items()})
 
 
 def save_value(value: Definition, *, by: Person | None) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from django.core.management.base import BaseCommand, CommandError
 
-from rota.packs.reports.diary.keeping import save_definitions
+from rota.packs.reports.diary.keeping import refuse_clashes, save_definitions
 from rota.packs.reports.diary.logs import save_logs
 from rota.packs.reports.folder import read_folder
 from rota.packs.reports.importing import read_logs
@@ -29,6 +29,7 @@ class Command(BaseCommand):
         # What else is wrong keeps that report alone from running, and can be put right in the diary.
         if wrong := sum(remark.sort is Sort.NAME for remark in remarks):
             raise CommandError(f"{wrong} names are not possible; nothing was taken")
+        refuse_clashes(definitions)
         if dry_run:
             self.stdout.write(f"{len(definitions.tasks)} reports of {len(definitions.clients)} clients could be taken")
             return
