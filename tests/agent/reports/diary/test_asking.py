@@ -353,6 +353,20 @@ def test_whatever_it_writes_is_shown_as_text_and_not_all_of_it(
     assert len(browser.get(f"{page}output").getvalue()) == size
 
 
+def test_an_output_that_is_a_link_leads_nowhere(desk: Desk, editor: Person, shelf: Task) -> None:
+    browser = visitor(editor)
+    page = asked_at(browser.post(TRY, form_of(browser, REPORT)))
+    answer(desk)
+    output = desk.places.results / page.split("/")[3] / "output"
+    secret = output.with_name("secret")
+    secret.write_text("secret")
+    output.unlink()
+    output.symlink_to(secret)
+    assert browser.get(f"{page}output").status_code == 404
+    for address in (page, f"{page}difference/"):
+        assert "secret" not in browser.get(address).content.decode()
+
+
 def test_of_what_is_long_the_beginnings_are_compared_and_the_page_says_so(
     desk: Desk, editor: Person, shelf: Task
 ) -> None:

@@ -1,6 +1,7 @@
 """Clients get their files by key or login, whole or in ranges, and nobody else's."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
@@ -19,7 +20,8 @@ from rota.packs.reports.diary.keeping import client_value, keep, save_definition
 from rota.packs.reports.diary.models import Client, RunLog, Task
 from rota.packs.reports.diary.pages.files import files_of
 from rota.packs.reports.diary.published import Published
-from tests.agent.diary.conftest import PASSWORD, Cast, visitor
+from rota.packs.reports.diary.sending import HEADERS
+from tests.agent.diary.conftest import PASSWORD, SOURCES, Cast, visitor
 from tests.agent.reports.diary.conftest import Publish
 from tests.agent.reports.diary.test_editor import NEW, REPORT, form_of
 
@@ -282,6 +284,13 @@ def test_what_a_script_wrote_runs_nothing_in_the_diarys_name(book: Task, publish
     assert response["Content-Type"] == "text/html; charset=utf-8"
     assert "attachment" not in response["Content-Disposition"]
     assert visitor().get("/reports/file/library/page.html?download")["Content-Disposition"].startswith("attachment")
+
+
+def test_nginx_says_of_a_file_what_the_diary_would() -> None:
+    location = (SOURCES.parents[1] / "roles/reports/templates/locations.conf.j2").read_text()
+    said = dict(re.findall(r'add_header (\S+) "?(.+?)"? always;', location))
+    assert said.items() >= HEADERS.items()
+    assert said.keys() - HEADERS.keys() == {"Referrer-Policy"}, "which for_clients sets in the embedded form"
 
 
 def test_on_a_host_nginx_sends_the_bytes(book: Task, settings: Any) -> None:

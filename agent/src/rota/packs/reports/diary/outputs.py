@@ -1,9 +1,11 @@
 """What a dry run writes, while it goes on and afterwards: the end of it, what is new, the beginning; as text."""
 
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from django.utils.safestring import SafeString
 
@@ -65,14 +67,24 @@ def read_head(path: Path) -> Part:
 def read(path: Path, start: int, most: int = SHOWN) -> tuple[bytes, int, int]:
     """So many bytes at most from there, negative from the end; where they begin; how long the file is."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        file = opened(path)
     except FileNotFoundError:
         return b"", 0, 0
-    with os.fdopen(file, "rb") as stream:
-        size = os.fstat(file).st_size
+    with file as stream:
+        size = os.fstat(stream.fileno()).st_size
         begin = max(0, size + start) if start < 0 else start
         stream.seek(begin)
         return stream.read(most), begin, size
+
+
+def opened(path: Path) -> BinaryIO:
+    """Raises FileNotFoundError, also for a link: what a host writes for the diary is a file."""
+    try:
+        return os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb")
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FileNotFoundError(str(path)) from None
+        raise
 
 
 def size_of(path: Path) -> int:

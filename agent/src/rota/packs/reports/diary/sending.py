@@ -20,11 +20,7 @@ RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 BLOCK = 64 * 1024
 # What a script wrote is no page of the diary: it may run nothing, and reach nothing, in the diary's name.
 POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff"}
 
 
 def send(request: HttpRequest, path: Path, *, name: str, sha256: str) -> HttpResponseBase:

@@ -128,7 +128,7 @@ def output(request: HttpRequest, identifier: UUID) -> HttpResponseBase:
     """All that a dry run wrote, as a file: it runs nowhere."""
     found = asking.asked_for(request, identifier)
     try:
-        content = (folder_of(found) / "output").open("rb")
+        content = outputs.opened(folder_of(found) / "output")
     except FileNotFoundError:
         raise Http404(gettext("its output is kept no longer")) from None
     return FileResponse(
