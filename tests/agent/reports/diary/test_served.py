@@ -39,7 +39,8 @@ for name in ("one", "two"):
     print(task.pk)
 ApiToken.objects.create(name="shop", digest=digest("a token"))
 """
-SLOW = "import time\ntime.sleep(8)\nprint(1)\n"  # inside the sandbox
+pytestmark = pytest.mark.servers
+SLOW = "import time\ntime.sleep(15)\nprint(1)\n"  # inside the sandbox
 
 
 class Diary:
