@@ -48,7 +48,7 @@ def opened(chromium: Browser, diary: Diary, *, script: bool) -> Page:
     page = context.new_page()
     log_in(page, EMAIL)
     page.goto(REPORT)
-    page.get_by_label("Script", exact=True).fill(SCRIPT)
+    page.get_by_role("textbox", name="Script", exact=True).fill(SCRIPT)
     page.get_by_role("button", name="Try it, without saving").click()
     page.wait_for_url("**/reports/asked/**")
     return page
@@ -74,7 +74,7 @@ def test_a_report_is_tried_watched_and_written_further(chromium: Browser, librar
     check()
     page.go_back()
     page.get_by_role("link", name="Go on writing what was tried").click()
-    expect(page.get_by_label("Script", exact=True)).to_have_value(SCRIPT)
+    expect(page.locator("#script")).to_have_value(SCRIPT)
     check()
     assert complaints == []
     page.context.close()
