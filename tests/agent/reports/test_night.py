@@ -200,23 +200,26 @@ def night_apart(folder: Path, desk: Desk, copies: Path) -> Iterator[subprocess.P
             process.kill()
 
 
+REPORTS = 14  # many more than are made before the kill, for those that are being made may end meanwhile
+
+
 @pytest.mark.servers
 @pytest.mark.parametrize("after", [1, 4, 7])
 def test_a_night_that_is_killed_tears_no_file_and_the_next_publishes_all(
     desk: Desk, copies: Path, tmp_path: Path, after: int
 ) -> None:
     body = f"for number in range({LINES}): print('line', number)"
-    write_folder(same(body, 8), tmp_path / "definitions")
+    write_folder(same(body, REPORTS), tmp_path / "definitions")
     whole = "".join(f"line {number}\n" for number in range(LINES))
     (desk.places.exports / "acme").mkdir()
-    for place in range(8):
+    for place in range(REPORTS):
         (desk.places.exports / f"acme/r{place:03}.txt").write_text("of before\n")
 
     with night_apart(tmp_path / "definitions", desk, copies) as process:
         assert process.stdout
         for _ in range(after):
             assert "published" in process.stdout.readline()
-        wait_until(lambda: list(desk.places.exports.rglob(".new-*")))
+        wait_until(lambda: list(desk.places.exports.rglob(".new-*")), seconds=60)
         process.kill()
     wait_until(lambda: left_of(copies) == [])
     contents = [content for name, content in published(desk).items() if not name.startswith(".")]
