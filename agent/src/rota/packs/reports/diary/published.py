@@ -4,7 +4,7 @@ A report that is deleted leaves its files on the disk, and so does a client. Who
 given these as well: what counts was made since the report, and its client, have been called so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -22,6 +22,8 @@ class Published:
     """The files of a client's reports."""
 
     client: Client
+    _known: dict[str, datetime] = field(default_factory=dict)
+    """Since when the files of a report count, by its id: a page asks for the newest and for those before it."""
 
     @cached_property
     def since(self) -> datetime:
@@ -42,7 +44,9 @@ class Published:
         return f"{self.client.username}/{task.file_name}"
 
     def since_of(self, task: Task) -> datetime:
-        return max(self.since, unchanged_since(task, "id_homedir", "file_name")) - TICK
+        if task.pk not in self._known:
+            self._known[task.pk] = max(self.since, unchanged_since(task, "id_homedir", "file_name")) - TICK
+        return self._known[task.pk]
 
 
 def unchanged_since(row: Task | Client, *names: str) -> datetime:
