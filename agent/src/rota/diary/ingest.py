@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from hashlib import sha256
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import OperationalError
@@ -18,6 +17,7 @@ from django.views.decorators.http import require_POST
 from rota.core.record import MAX_BYTES, MAX_RECORDS
 from rota.diary.models import Host, Token
 from rota.diary.storing import store
+from rota.diary.tokens import bearer, digest
 
 VERSION = 1
 USE_NOTED_EVERY = timedelta(minutes=5)
@@ -66,11 +66,10 @@ def refusal(refused: Refused) -> JsonResponse:
 
 
 def authenticate(request: HttpRequest) -> Host:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
+    token = bearer(request)
+    if not token:
         raise Refused(401, "this address wants the header 'Authorization: Bearer TOKEN'")
-    digest = sha256(token.strip().encode("utf-8", "surrogatepass")).hexdigest()
-    found = Token.objects.select_related("host").filter(digest=digest, revoked=None).first()
+    found = Token.objects.select_related("host").filter(digest=digest(token), revoked=None).first()
     if found is None:
         raise Refused(401, "no host has this token; on the diary's host, `rota-diary sync` applies the configured ones")
     note_use(found)

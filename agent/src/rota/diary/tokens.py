@@ -19,22 +19,30 @@ MOST = 20
 
 def make(person: Person, name: str) -> str:
     """Return a new token of this person, which is shown this once and kept nowhere."""
-    token = PREFIX + secrets.token_urlsafe(32)
+    token = new()
     PersonToken.objects.create(person=person, name=name, digest=digest(token))
     return token
+
+
+def new() -> str:
+    return PREFIX + secrets.token_urlsafe(32)
 
 
 def digest(token: str) -> str:
     return sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def bearer(request: HttpRequest) -> str:
+    """The token that a request bears; empty where it bears none."""
+    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+    return value.strip() if scheme.lower() == "bearer" else ""
+
+
 def read(request: HttpRequest) -> str:
     """The token of a request: as bearer, or as password of any user, which is what feed readers can."""
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return value.strip()
     if scheme.lower() != "basic":
-        return ""
+        return bearer(request)
     try:
         return base64.b64decode(value, validate=True).decode().partition(":")[2]
     except (binascii.Error, UnicodeDecodeError):

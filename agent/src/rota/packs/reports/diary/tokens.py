@@ -1,8 +1,5 @@
 """Tokens with which programs ask for runs of reports: made, recognised, revoked."""
 
-import secrets
-from datetime import timedelta
-
 from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
@@ -10,16 +7,15 @@ from django.utils.crypto import constant_time_compare
 
 from rota.diary import audit
 from rota.diary.models import Person
-from rota.diary.tokens import PREFIX, digest
+from rota.diary.tokens import NOTED_EVERY, bearer, digest, new
 from rota.packs.reports.diary.models import ApiToken, Client, Task
 
-NOTED_EVERY = timedelta(minutes=1)
 MOST = 50
 
 
 def make(name: str, client: Client | None, *, by: Person) -> str:
     """A new token, for the reports of this client or for all; it is shown this once and kept nowhere."""
-    token = PREFIX + secrets.token_urlsafe(32)
+    token = new()
     with transaction.atomic():
         ApiToken.objects.create(name=name, client=client, digest=digest(token))
         audit.note(by, "reports' token made", name, {"client": client.username} if client else {})
@@ -34,10 +30,10 @@ def revoke(token: ApiToken, *, by: Person) -> None:
 
 def token_of(request: HttpRequest) -> ApiToken | None:
     """The token that the request bears, if it is one; notes, once a minute, that it was used."""
-    scheme, _, said = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
+    said = bearer(request)
+    if not said:
         return None
-    shown, found = digest(said.strip()), None
+    shown, found = digest(said), None
     for each in ApiToken.objects.select_related("client").filter(revoked=None):
         # Each is compared, and in constant time: how long it takes tells nothing of any.
         found = each if constant_time_compare(each.digest, shown) else found

@@ -1,7 +1,5 @@
 """Clients who fetch their files: known by a key in the request, or by a login of their own in a browser."""
 
-from hashlib import sha256
-
 from django.contrib.auth.hashers import check_password, make_password
 from django.http import HttpRequest
 from django.utils import timezone
@@ -10,6 +8,7 @@ from django.utils.crypto import constant_time_compare, salted_hmac
 from rota.diary import audit, sessions
 from rota.diary.login import WINDOW, note_attempt, too_many_failures
 from rota.diary.models import LoginFailure, Person
+from rota.diary.tokens import digest
 from rota.diary.tokens import read as read_token
 from rota.diary.visitor import client_address, network_of
 from rota.packs.reports.diary.models import Client, Task
@@ -106,7 +105,7 @@ def proof_of(client: Client) -> str:
 
 
 def digest_of(key: str) -> str:
-    return sha256(key.strip().encode("utf-8", "surrogatepass")).hexdigest()
+    return digest(key.strip())
 
 
 def begin(request: HttpRequest, username: str) -> LoginFailure:
